@@ -1,0 +1,26 @@
+//! Ringvault's bytes at rest. `archive/FORMAT.md` specifies every byte; this crate is that page in code.
+//!
+//! - [`cql_type`]: CQL types as `system_schema` writes them; [`table`]: the columns of a table in row order
+//! - [`row`]: raw cells ↔ one JSON line, encode and decode in one place
+//! - [`digest`]: identities of chunks, sums of segments
+//! - [`chunk`]: a compressed run of row lines, `ChunkWriter → SealedChunk → StoredChunk`
+//! - [`repository`]: where objects live, a directory or S3; [`names`]: their names
+//! - [`index`], [`manifest`], [`schema`]: what makes chunks a backup
+//! - [`check`]: is what stands there what was written
+//!
+//! Deliberately absent: CQL connections, gRPC, any decision about what to back up.
+
+pub mod check;
+pub mod chunk;
+pub mod cql_type;
+pub mod digest;
+pub mod error;
+pub mod index;
+pub mod manifest;
+pub mod names;
+pub mod repository;
+pub mod row;
+pub mod schema;
+pub mod table;
+
+pub use error::{Error, Result};

@@ -1,0 +1,212 @@
+//! Kinds of errors and what each makes of the work: one total map to a [`Verdict`], one to gRPC codes, one from them.
+
+use std::fmt;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use crate::v1;
+
+/// Why something failed; the only thing that decides whether it is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// The request or the settings are wrong.
+    Invalid,
+    /// A named thing does not exist.
+    NotFound,
+    /// The state of the world forbids it.
+    Conflict,
+    /// Something is down or unreachable.
+    Unavailable,
+    /// Something asks for less.
+    Overloaded,
+    /// The lease was lost: somebody else does this work.
+    Fenced,
+    /// Bytes at rest are not what was written.
+    Corrupt,
+    /// A defect of Ringvault.
+    Internal,
+}
+
+/// What a failure means for the work that met it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Try again after a pause.
+    Retry,
+    /// Drop the work silently: another does it.
+    Abandon,
+    /// Fail, and tell a person.
+    Stop,
+}
+
+impl ErrorKind {
+    /// What to do about it.
+    #[must_use]
+    pub fn verdict(self) -> Verdict {
+        match self {
+            Self::Unavailable | Self::Overloaded => Verdict::Retry,
+            Self::Fenced => Verdict::Abandon,
+            Self::Invalid | Self::NotFound | Self::Conflict | Self::Corrupt | Self::Internal => Verdict::Stop,
+        }
+    }
+
+    /// The gRPC code that carries it.
+    #[must_use]
+    pub fn code(self) -> Code {
+        match self {
+            Self::Invalid => Code::InvalidArgument,
+            Self::NotFound => Code::NotFound,
+            Self::Conflict => Code::FailedPrecondition,
+            Self::Unavailable => Code::Unavailable,
+            Self::Overloaded => Code::ResourceExhausted,
+            Self::Fenced => Code::Aborted,
+            Self::Corrupt => Code::DataLoss,
+            Self::Internal => Code::Internal,
+        }
+    }
+
+    /// The kind behind a gRPC code, also of peers that are not ours.
+    #[must_use]
+    pub fn of_code(code: Code) -> Self {
+        match code {
+            Code::InvalidArgument | Code::OutOfRange | Code::PermissionDenied | Code::Unauthenticated => Self::Invalid,
+            Code::NotFound => Self::NotFound,
+            Code::FailedPrecondition | Code::AlreadyExists => Self::Conflict,
+            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => Self::Unavailable,
+            Code::ResourceExhausted => Self::Overloaded,
+            Code::Aborted => Self::Fenced,
+            Code::DataLoss => Self::Corrupt,
+            Code::Ok | Code::Unknown | Code::Unimplemented | Code::Internal => Self::Internal,
+        }
+    }
+
+    /// The name on the wire, as in `ErrorInfo.reason`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        v1::ErrorKind::from(self).as_str_name()
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Invalid => "invalid",
+            Self::NotFound => "not found",
+            Self::Conflict => "conflict",
+            Self::Unavailable => "unavailable",
+            Self::Overloaded => "overloaded",
+            Self::Fenced => "fenced",
+            Self::Corrupt => "corrupt",
+            Self::Internal => "internal",
+        })
+    }
+}
+
+impl From<ErrorKind> for v1::ErrorKind {
+    fn from(kind: ErrorKind) -> Self {
+        match kind {
+            ErrorKind::Invalid => Self::Invalid,
+            ErrorKind::NotFound => Self::NotFound,
+            ErrorKind::Conflict => Self::Conflict,
+            ErrorKind::Unavailable => Self::Unavailable,
+            ErrorKind::Overloaded => Self::Overloaded,
+            ErrorKind::Fenced => Self::Fenced,
+            ErrorKind::Corrupt => Self::Corrupt,
+            ErrorKind::Internal => Self::Internal,
+        }
+    }
+}
+
+impl From<v1::ErrorKind> for ErrorKind {
+    fn from(kind: v1::ErrorKind) -> Self {
+        match kind {
+            v1::ErrorKind::Invalid => Self::Invalid,
+            v1::ErrorKind::NotFound => Self::NotFound,
+            v1::ErrorKind::Conflict => Self::Conflict,
+            v1::ErrorKind::Unavailable => Self::Unavailable,
+            v1::ErrorKind::Overloaded => Self::Overloaded,
+            v1::ErrorKind::Fenced => Self::Fenced,
+            v1::ErrorKind::Corrupt => Self::Corrupt,
+            v1::ErrorKind::Internal | v1::ErrorKind::Unspecified => Self::Internal,
+        }
+    }
+}
+
+/// A failure as it is told to a peer or a person: a kind and a message without secrets or cell values.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// What it means for the work.
+    pub kind: ErrorKind,
+    /// What failed, on what, why, and what to do.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure of this kind.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+
+    /// As a gRPC status with `google.rpc.ErrorInfo`.
+    #[must_use]
+    pub fn to_status(&self) -> Status {
+        let details = ErrorDetails::with_error_info(self.kind.name(), "ringvault", []);
+        Status::with_error_details(self.kind.code(), self.message.clone(), details)
+    }
+
+    /// From a gRPC status; the kind comes from the details where they are ours, else from the code.
+    #[must_use]
+    pub fn of_status(status: &Status) -> Self {
+        let named = status
+            .get_details_error_info()
+            .filter(|info| info.domain == "ringvault")
+            .and_then(|info| v1::ErrorKind::from_str_name(&info.reason))
+            .map(ErrorKind::from);
+        Self::new(named.unwrap_or_else(|| ErrorKind::of_code(status.code())), status.message())
+    }
+}
+
+impl From<Failure> for v1::Failure {
+    fn from(failure: Failure) -> Self {
+        Self { kind: v1::ErrorKind::from(failure.kind).into(), message: failure.message }
+    }
+}
+
+impl From<v1::Failure> for Failure {
+    fn from(failure: v1::Failure) -> Self {
+        Self { kind: failure.kind().into(), message: failure.message }
+    }
+}
+
+impl From<Failure> for Status {
+    fn from(failure: Failure) -> Self {
+        failure.to_status()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KINDS: [ErrorKind; 8] = [
+        ErrorKind::Invalid,
+        ErrorKind::NotFound,
+        ErrorKind::Conflict,
+        ErrorKind::Unavailable,
+        ErrorKind::Overloaded,
+        ErrorKind::Fenced,
+        ErrorKind::Corrupt,
+        ErrorKind::Internal,
+    ];
+
+    #[test]
+    fn a_failure_survives_the_wire() {
+        for kind in KINDS {
+            let failure = Failure::new(kind, "the reason");
+            assert_eq!(Failure::of_status(&failure.to_status()), failure);
+            assert_eq!(ErrorKind::of_code(kind.code()), kind);
+            assert_eq!(Failure::from(v1::Failure::from(failure.clone())), failure);
+        }
+    }
+}
