@@ -66,7 +66,10 @@ impl Grid {
         if index >= self.segments() {
             return None;
         }
-        TokenRange::new(self.bound(index), if index + 1 == self.segments() { Token::MAX } else { self.bound(index + 1) })
+        TokenRange::new(
+            self.bound(index),
+            if index + 1 == self.segments() { Token::MAX } else { self.bound(index + 1) },
+        )
     }
 
     /// The tokens of `count` segments from `first`.

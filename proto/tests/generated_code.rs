@@ -2,8 +2,6 @@
 
 use std::{fs, path::Path};
 
-
-
 #[test]
 fn the_committed_code_is_generated_from_the_committed_protos() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

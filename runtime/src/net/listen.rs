@@ -1,0 +1,210 @@
+//! Listeners of a coordinator: TCP for fleets, an in-memory duplex for the embedded mode. Health and reflection are
+//! always served.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use futures::{Stream, StreamExt, stream::BoxStream};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+};
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    service::Routes,
+    transport::{Channel, Endpoint, Server, server::Connected},
+};
+
+use super::Peer;
+
+/// Bytes that one direction of an in-memory connection buffers.
+const DUPLEX_BYTES: usize = 256 << 10;
+/// Connections that wait to be accepted.
+const BACKLOG: usize = 16;
+
+/// Where requests come from.
+#[derive(Debug)]
+pub enum Listener {
+    /// A bound TCP socket.
+    Tcp(TcpListener),
+    /// The other half of an [`InMemory`].
+    InMemory(mpsc::Receiver<DuplexStream>),
+}
+
+/// Why serving ended early.
+#[derive(Debug, thiserror::Error)]
+#[error("the gRPC listener failed")]
+pub struct ServeError(#[from] tonic::transport::Error);
+
+/// The connecting half of an in-memory transport.
+#[derive(Clone, Debug)]
+pub struct InMemory(mpsc::Sender<DuplexStream>);
+
+impl InMemory {
+    /// A channel to the listening half; real gRPC over a duplex stream.
+    #[must_use]
+    pub fn channel(&self) -> Channel {
+        let sender = self.0.clone();
+        let connector = tower::service_fn(move |_| {
+            let sender = sender.clone();
+            async move {
+                let (ours, theirs) = tokio::io::duplex(DUPLEX_BYTES);
+                let gone = |_| io::Error::new(io::ErrorKind::ConnectionRefused, "the embedded coordinator has ended");
+                sender.send(theirs).await.map_err(gone)?;
+                Ok::<_, io::Error>(TokioIo::new(ours))
+            }
+        });
+        Endpoint::from_static("http://embedded.invalid").connect_with_connector_lazy(connector)
+    }
+}
+
+/// Both halves of an in-memory transport.
+#[must_use]
+pub fn in_memory() -> (InMemory, Listener) {
+    let (sender, receiver) = mpsc::channel(BACKLOG);
+    (InMemory(sender), Listener::InMemory(receiver))
+}
+
+/// Serves `routes` until `shutdown`, then lets requests in flight end.
+///
+/// # Errors
+/// Where the transport fails as a whole; single connections that break are not errors.
+pub async fn serve(
+    listener: Listener,
+    routes: Routes,
+    descriptor_set: &'static [u8],
+    shutdown: CancellationToken,
+) -> Result<(), ServeError> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_service_status("", tonic_health::ServingStatus::Serving).await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(descriptor_set)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .expect("our descriptor set is generated together with our services");
+    let routes = routes.add_service(health_service).add_service(reflection);
+    let incoming: BoxStream<'static, io::Result<Connection>> = match listener {
+        Listener::Tcp(listener) => {
+            TcpListenerStream::new(listener).map(|stream| stream.and_then(Connection::tcp)).boxed()
+        }
+        Listener::InMemory(receiver) => {
+            ReceiverStream::new(receiver).map(|stream| Ok(Connection::Embedded(stream))).boxed()
+        }
+    };
+    Server::builder()
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(Incoming(incoming), shutdown.cancelled_owned())
+        .await?;
+    Ok(())
+}
+
+struct Incoming(BoxStream<'static, io::Result<Connection>>);
+
+impl Stream for Incoming {
+    type Item = io::Result<Connection>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_next_unpin(cx)
+    }
+}
+
+/// One accepted connection.
+enum Connection {
+    Tcp(TcpStream, std::net::SocketAddr),
+    Embedded(DuplexStream),
+}
+
+impl Connection {
+    fn tcp(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        let address = stream.peer_addr()?;
+        Ok(Self::Tcp(stream, address))
+    }
+}
+
+impl Connected for Connection {
+    /// tonic puts it into the extensions of every request of the connection.
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        match self {
+            Self::Tcp(_, address) => Peer::Remote(*address),
+            Self::Embedded(_) => Peer::Embedded,
+        }
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream, _) => Pin::new(stream).poll_read(cx, buf),
+            Self::Embedded(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream, _) => Pin::new(stream).poll_write(cx, buf),
+            Self::Embedded(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream, _) => Pin::new(stream).poll_flush(cx),
+            Self::Embedded(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream, _) => Pin::new(stream).poll_shutdown(cx),
+            Self::Embedded(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+    use super::*;
+    use crate::net::connect;
+
+    async fn is_serving(channel: Channel) -> bool {
+        let request = HealthCheckRequest { service: String::new() };
+        let answer = HealthClient::new(channel).check(request).await.expect("the server answers");
+        answer.into_inner().status == 1
+    }
+
+    #[tokio::test]
+    async fn both_transports_carry_grpc_and_end_on_shutdown() {
+        let (memory, memory_listener) = in_memory();
+        let tcp = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+        let address = tcp.local_addr().expect("bound");
+        let tcp_channel = connect(&format!("http://{address}")).expect("an address");
+        for (listener, channel) in [(memory_listener, memory.channel()), (Listener::Tcp(tcp), tcp_channel)] {
+            let shutdown = CancellationToken::new();
+            let descriptors = ringvault_proto::v1::DESCRIPTOR_SET;
+            let server = tokio::spawn(serve(listener, Routes::default(), descriptors, shutdown.clone()));
+            assert!(is_serving(channel).await);
+            shutdown.cancel();
+            server.await.expect("no panic").expect("a clean end");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_no_coordinator_is_refused() {
+        for address in ["", "host:7077", "https://host:7077", "http://"] {
+            assert!(connect(address).is_err(), "{address}");
+        }
+    }
+}
