@@ -1,1 +1,141 @@
-//! (to be written)
+//! The manifest: what makes chunks a backup. It is written last, and a backup exists iff its manifest does.
+
+use ringvault_proto::{
+    grid::Grid,
+    ids::BackupId,
+    v1::{Compression, Consistency},
+};
+
+use crate::{
+    digest::{Identity, Sums},
+    error::Result,
+};
+
+/// One backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// Of the program that wrote it.
+    pub ringvault_version: String,
+    /// Which backup.
+    pub backup_id: BackupId,
+    /// Unquoted; one for now.
+    pub keyspaces: Vec<String>,
+    /// When the first run began; milliseconds since the epoch.
+    pub started_unix_ms: u64,
+    /// When the last row had been read; milliseconds since the epoch.
+    pub finished_unix_ms: u64,
+    /// Where it came from.
+    pub cluster: Cluster,
+    /// How it was made.
+    pub options: Options,
+    /// Its DDL.
+    pub schema: ObjectRecord,
+    /// Its tables, by keyspace and name.
+    pub tables: Vec<TableEntry>,
+    /// What a person should know.
+    pub warnings: Vec<String>,
+}
+
+/// The database that a backup was read from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cluster {
+    /// As the cluster calls itself.
+    pub name: String,
+    /// Highest among its nodes.
+    pub server_version: String,
+    /// All of them, sorted.
+    pub data_centers: Vec<String>,
+}
+
+/// How a backup was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Of the reads.
+    pub read_consistency: Consistency,
+    /// Of new chunks.
+    pub compression: Compression,
+    /// Writetimes and expiries were left out.
+    pub values_only: bool,
+    /// Rows a table at most; 0: all. A limited backup is partial and nobody's parent.
+    pub limit_rows: u64,
+    /// Rows a chunk at most; 0: by bytes only.
+    pub chunk_rows_max: u64,
+    /// The tables that were asked for; empty: all of the keyspace.
+    pub tables_chosen: Vec<String>,
+}
+
+/// An object that the manifest names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectRecord {
+    /// Path below the repository's root.
+    pub object: String,
+    /// BLAKE3 of the uncompressed bytes.
+    pub identity: Identity,
+    /// Uncompressed length.
+    pub encoded_bytes: u64,
+    /// Length of the object.
+    pub stored_bytes: u64,
+}
+
+/// One table of a backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableEntry {
+    /// Unquoted.
+    pub keyspace: String,
+    /// Unquoted.
+    pub table: String,
+    /// The server's uuid of it.
+    pub table_id: String,
+    /// Of id, columns and types.
+    pub fingerprint: String,
+    /// Its segments.
+    pub grid: Grid,
+    /// Its index.
+    pub index: ObjectRecord,
+    /// Rows and sums over all chunks.
+    pub sums: Sums,
+    /// Chunks.
+    pub chunks: u64,
+    /// Uncompressed bytes of all chunks.
+    pub encoded_bytes: u64,
+    /// Bytes of all its objects.
+    pub stored_bytes: u64,
+    /// Bytes that this backup added to the repository.
+    pub stored_bytes_new: u64,
+}
+
+impl Manifest {
+    /// Whether it holds whole tables only and all of its keyspace's tables.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        !self.is_partial() && self.options.tables_chosen.is_empty()
+    }
+
+    /// Whether tables were cut off by `--limit`.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        self.options.limit_rows > 0
+    }
+
+    /// A table of it.
+    #[must_use]
+    pub fn table(&self, keyspace: &str, table: &str) -> Option<&TableEntry> {
+        self.tables.iter().find(|entry| entry.keyspace == keyspace && entry.table == table)
+    }
+
+    /// As stored.
+    ///
+    /// # Errors
+    /// `Invalid`
+    pub fn to_json(&self) -> Result<Vec<u8>> {
+        unimplemented!()
+    }
+
+    /// From stored bytes.
+    ///
+    /// # Errors
+    /// `Corrupt`; `Invalid` for a newer format.
+    pub fn from_json(_bytes: &[u8]) -> Result<Self> {
+        unimplemented!()
+    }
+}
