@@ -1,1 +1,21 @@
-//! tests
+//! What Ringvault's live tests, benchmarks and the demo stand on.
+//!
+//! - [`cache`]: where downloads and running clusters live, and the locks around them
+//! - [`cassandra`]: real Cassandra nodes, started and stopped by the tests themselves
+//! - [`s3`]: a real S3 server in the process, with injected faults
+//! - [`oracle`]: reads tables raw and compares them cell by cell; shares no code with the product
+//! - [`samples`]: keyspaces full of hard cases, and large ones
+//! - [`product`]: the `ringvault` binary as a process
+//! - [`runner`]: runs a suite of live tests that share clusters
+//!
+//! Absent on purpose: any import of `ringvault-archive` or `ringvault-worker`. A comparator that shares code with what
+//! it judges proves nothing.
+
+pub mod cache;
+pub mod cassandra;
+pub mod cql;
+pub mod oracle;
+pub mod product;
+pub mod runner;
+pub mod s3;
+pub mod samples;

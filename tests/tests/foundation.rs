@@ -1,0 +1,2 @@
+//! Foundation.
+fn main() {}
