@@ -1,0 +1,125 @@
+//! A client against a coordinator that breaks its connections.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+use futures::{StreamExt, stream, stream::BoxStream};
+use ringvault_client::{
+    Client, ErrorKind, Failure,
+    v1::{
+        self, Job, JobState,
+        admin_server::{Admin, AdminServer},
+    },
+};
+use ringvault_runtime::net;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, service::Routes};
+
+/// A coordinator whose first answers fail.
+#[derive(Clone, Default)]
+struct Flaky {
+    watches: Arc<AtomicU32>,
+    submissions: Arc<AtomicU32>,
+}
+
+fn job(state: JobState, stage: &str) -> Job {
+    Job { job_id: "j-1".to_owned(), state: state.into(), stage: stage.to_owned(), ..Job::default() }
+}
+
+#[tonic::async_trait]
+impl Admin for Flaky {
+    type WatchJobStream = BoxStream<'static, Result<v1::WatchJobResponse, Status>>;
+
+    async fn watch_job(&self, request: Request<v1::WatchJobRequest>) -> Result<Response<Self::WatchJobStream>, Status> {
+        if request.get_ref().job_id != "j-1" {
+            return Err(Failure::new(ErrorKind::NotFound, "no job j-2; see `ringvault job list`").into());
+        }
+        let said = |job| Ok(v1::WatchJobResponse { job: Some(job) });
+        let items = match self.watches.fetch_add(1, Ordering::SeqCst) {
+            0 => return Err(Status::unavailable("starting")),
+            1 => vec![said(job(JobState::Running, "first")), Err(Status::unavailable("connection lost"))],
+            2 => vec![said(job(JobState::Running, "second"))],
+            _ => vec![said(job(JobState::Done, "third"))],
+        };
+        Ok(Response::new(stream::iter(items).boxed()))
+    }
+
+    async fn submit(&self, _: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitResponse>, Status> {
+        match self.submissions.fetch_add(1, Ordering::SeqCst) {
+            0 => Err(Failure::new(ErrorKind::Overloaded, "too many jobs").into()),
+            _ => Ok(Response::new(v1::SubmitResponse { job: Some(job(JobState::Preparing, "")), resumed: false })),
+        }
+    }
+
+    async fn list_jobs(&self, request: Request<v1::ListJobsRequest>) -> Result<Response<v1::ListJobsResponse>, Status> {
+        let page: u32 = request.get_ref().page_token.parse().unwrap_or(0);
+        let next_page_token = if page < 2 { (page + 1).to_string() } else { String::new() };
+        let jobs = vec![job(JobState::Done, &format!("page {page}"))];
+        Ok(Response::new(v1::ListJobsResponse { jobs, next_page_token }))
+    }
+
+    async fn get_job(&self, _: Request<v1::GetJobRequest>) -> Result<Response<v1::GetJobResponse>, Status> {
+        Ok(Response::new(v1::GetJobResponse { job: None }))
+    }
+
+    async fn cancel_job(&self, _: Request<v1::CancelJobRequest>) -> Result<Response<v1::CancelJobResponse>, Status> {
+        Ok(Response::new(v1::CancelJobResponse { job: Some(job(JobState::Cancelled, "")) }))
+    }
+
+    async fn list_workers(
+        &self,
+        _: Request<v1::ListWorkersRequest>,
+    ) -> Result<Response<v1::ListWorkersResponse>, Status> {
+        Ok(Response::new(v1::ListWorkersResponse::default()))
+    }
+
+    async fn plan(&self, _: Request<v1::PlanRequest>) -> Result<Response<v1::PlanResponse>, Status> {
+        Err(Failure::new(ErrorKind::NotFound, "no keyspace shop").into())
+    }
+}
+
+fn client() -> Client {
+    let (transport, listener) = net::in_memory();
+    let routes = Routes::new(AdminServer::new(Flaky::default()));
+    tokio::spawn(net::serve(listener, routes, v1::DESCRIPTOR_SET, CancellationToken::new()));
+    Client::over(transport.channel(), "the test")
+}
+
+#[tokio::test]
+async fn a_watch_survives_broken_connections_and_ends_with_the_job() {
+    let stages: Vec<String> =
+        client().watch("j-1").map(|job| job.expect("the watch goes on").stage).collect::<Vec<_>>().await;
+    assert_eq!(stages, ["first", "second", "third"]);
+}
+
+#[tokio::test]
+async fn a_watch_of_a_job_that_nobody_knows_ends_at_once() {
+    let seen: Vec<_> = client().watch("j-2").collect().await;
+    let [Err(failure)] = seen.as_slice() else { panic!("one failure, not {seen:?}") };
+    assert_eq!(failure.kind, ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn a_submission_is_repeated_under_its_key_and_only_then() {
+    let submitted = client().submit(v1::JobSpec::default(), "key", false).await.expect("the second attempt");
+    assert_eq!(submitted.job.job_id, "j-1");
+    let failure = client().submit(v1::JobSpec::default(), "", false).await.expect_err("no key, no repetition");
+    assert_eq!(failure.kind, ErrorKind::Overloaded);
+}
+
+#[tokio::test]
+async fn pages_of_jobs_are_read_until_there_are_enough() {
+    let client = client();
+    assert_eq!(client.list(100).await.expect("three pages").len(), 3);
+    assert_eq!(client.list(2).await.expect("two pages").len(), 2);
+}
+
+#[tokio::test]
+async fn a_refusal_is_told_and_not_repeated() {
+    let failure = client().plan(v1::BackupSpec::default()).await.expect_err("refused");
+    assert_eq!(failure, Failure::new(ErrorKind::NotFound, "no keyspace shop"));
+    let failure = client().get("j-1").await.expect_err("an answer without a job");
+    assert_eq!(failure.kind, ErrorKind::Internal);
+}
