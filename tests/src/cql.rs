@@ -48,7 +48,11 @@ impl From<Option<Vec<u8>>> for Cell {
 pub struct Cells(pub Vec<Cell>);
 
 impl SerializeRow for Cells {
-    fn serialize(&self, context: &RowSerializationContext<'_>, writer: &mut RowWriter<'_>) -> Result<(), SerializationError> {
+    fn serialize(
+        &self,
+        context: &RowSerializationContext<'_>,
+        writer: &mut RowWriter<'_>,
+    ) -> Result<(), SerializationError> {
         if context.columns().len() != self.0.len() {
             let message = format!("{} values for {} markers", self.0.len(), context.columns().len());
             return Err(SerializationError::new(std::io::Error::other(message)));
@@ -56,10 +60,10 @@ impl SerializeRow for Cells {
         for cell in &self.0 {
             let slot = writer.make_cell_writer();
             match cell {
-                Cell::Raw(bytes) => drop(slot.set_value(bytes).map_err(SerializationError::new)?),
-                Cell::Null => drop(slot.set_null()),
-                Cell::Unset => drop(slot.set_unset()),
-            }
+                Cell::Raw(bytes) => slot.set_value(bytes).map_err(SerializationError::new)?,
+                Cell::Null => slot.set_null(),
+                Cell::Unset => slot.set_unset(),
+            };
         }
         Ok(())
     }

@@ -201,7 +201,7 @@ fn run_group(
                 Err(error) => {
                     for test in tests {
                         println!("test {} ... FAILED", test.name);
-                        let why = format!("{name} could not be started: {error:?}");
+                        let why = format!("{name} could not be started: {}", causes(&error));
                         tally.failures.push((test.name.clone(), why));
                     }
                     return;
@@ -225,9 +225,9 @@ fn run_group(
             }
             Err(error) => {
                 println!("FAILED ({seconds:.1} s)");
-                let mut why = format!("{error:?}");
+                let mut why = causes(&error);
                 if let Some(cluster) = &cluster {
-                    why.push_str(&format!("\n{}", cluster.log_tails(8)));
+                    why.push_str(&format!("\n{}", cluster.complaints(8)));
                 }
                 tally.failures.push((test.name.clone(), why));
             }
@@ -236,6 +236,11 @@ fn run_group(
             println!("    {note}");
         }
     }
+}
+
+/// An error and its causes, a line each; without the backtrace, which only shows the runner.
+fn causes(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).collect::<Vec<_>>().join("\n  because: ")
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

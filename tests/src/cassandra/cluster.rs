@@ -17,6 +17,8 @@ use crate::cache::{self, Lock};
 
 /// How long a started cluster may take until every node answers queries and sees all others.
 const READY_WAIT: Duration = Duration::from_secs(120);
+/// How often a killed node is started before it counts as lost.
+const RESTARTS_MAX: u32 = 4;
 
 /// What a test needs of a cluster. Tests with equal specs share one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,16 +184,34 @@ impl TestCluster {
     pub async fn restart_node(&self, index: usize) -> Result<()> {
         {
             let mut nodes = self.nodes.lock().expect("no test panics with the lock held");
-            nodes[index].spawn()?;
-            nodes[index].wait_for_cql()?;
+            // A node that comes back before the others saw it go gets no answer from them, and gives up.
+            for attempt in 1.. {
+                nodes[index].spawn()?;
+                match nodes[index].wait_for_cql() {
+                    Ok(()) => break,
+                    Err(error) if attempt == RESTARTS_MAX => return Err(error),
+                    Err(_) => nodes[index].kill(),
+                }
+            }
         }
         wait_until_ready(&self.spec, self.certificates.as_ref()).await.map(drop)
     }
 
-    /// The last lines of every node's log.
-    pub fn log_tails(&self, lines: usize) -> String {
+    /// The last warnings and errors that each node logged.
+    pub fn complaints(&self, lines: usize) -> String {
         let nodes = self.nodes.lock().expect("no test panics with the lock held");
-        nodes.iter().map(|n| format!("--- log of {}\n{}\n", n.address(), n.log_tail(lines))).collect()
+        nodes
+            .iter()
+            .map(|n| {
+                format!(
+                    "--- warnings of {}
+{}
+",
+                    n.address(),
+                    n.complaints(lines)
+                )
+            })
+            .collect()
     }
 
     /// Runs statements one after another, each idempotent or expected to succeed at once.
@@ -245,8 +265,10 @@ fn remove_leftovers() -> Result<()> {
 /// # Errors
 /// If no node answers, or the login is refused.
 pub async fn connect(addresses: &[String], login: Option<(&str, &str)>, tls: Option<&Certificates>) -> Result<Session> {
-    let profile =
-        ExecutionProfile::builder().request_timeout(Some(Duration::from_secs(60))).consistency(Consistency::All).build();
+    let profile = ExecutionProfile::builder()
+        .request_timeout(Some(Duration::from_secs(60)))
+        .consistency(Consistency::All)
+        .build();
     let mut builder = SessionBuilder::new()
         .known_nodes(addresses.iter().map(|address| format!("{address}:{CQL_PORT}")))
         .default_execution_profile_handle(profile.into_handle())
@@ -258,7 +280,8 @@ pub async fn connect(addresses: &[String], login: Option<(&str, &str)>, tls: Opt
     if let Some(certificates) = tls {
         builder = builder.tls_context(Some(certificates.client_config()?));
     }
-    let session = tokio::time::timeout(Duration::from_secs(20), builder.build()).await.context("connecting timed out")??;
+    let session =
+        tokio::time::timeout(Duration::from_secs(20), builder.build()).await.context("connecting timed out")??;
     session.refresh_metadata().await.context("read the cluster's metadata")?;
     Ok(session)
 }

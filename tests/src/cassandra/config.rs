@@ -57,7 +57,13 @@ fn yaml(spec: &ClusterSpec, directory: &Path, address: &str, tls: Option<&Certif
     set("concurrent_writes", "32");
     set("concurrent_compactors", "1");
     set("memtable_flush_writers", "1");
-    set("seed_provider", &format!("[{{class_name: org.apache.cassandra.locator.SimpleSeedProvider, parameters: [{{seeds: \"{}\"}}]}}]", spec.seed()));
+    set(
+        "seed_provider",
+        &format!(
+            "[{{class_name: org.apache.cassandra.locator.SimpleSeedProvider, parameters: [{{seeds: \"{}\"}}]}}]",
+            spec.seed()
+        ),
+    );
     if spec.auth {
         set("authenticator", "PasswordAuthenticator");
         set("authorizer", "CassandraAuthorizer");

@@ -55,7 +55,7 @@ fn fetch_jars(version: CassandraVersion, jars: &Path) -> Result<()> {
     let mut mvn = Command::new("mvn");
     mvn.args(["-B", "-q", "-f"]).arg(cache::workspace_root().join("tests/cassandra/pom.xml"));
     if version == CassandraVersion::V3_11 {
-        mvn.arg("-Pthrift");
+        mvn.arg("-Pwith-thrift-and-driver");
     }
     mvn.arg(format!("-Dcassandra.version={version}"));
     mvn.args(["dependency:copy-dependencies", "-DincludeScope=runtime"]);

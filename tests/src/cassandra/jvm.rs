@@ -84,7 +84,8 @@ pub(crate) fn arguments(installation: &Installation, node: usize, directory: &Pa
     if version == CassandraVersion::V5_0 {
         flags.push("--add-modules=ALL-SYSTEM".into());
     }
-    let known_to_java_11 = |package: &&&str| version != CassandraVersion::V3_11 || !UNKNOWN_TO_JAVA_11.contains(*package);
+    let known_to_java_11 =
+        |package: &&&str| version != CassandraVersion::V3_11 || !UNKNOWN_TO_JAVA_11.contains(*package);
     for package in EXPORTS.iter().filter(known_to_java_11) {
         flags.push(format!("--add-exports={package}=ALL-UNNAMED"));
     }

@@ -78,7 +78,11 @@ impl Node {
         let begun = Instant::now();
         while TcpStream::connect_timeout(&socket, Duration::from_secs(1)).is_err() {
             if let Some(status) = self.guard.as_mut().and_then(|guard| guard.try_wait().ok().flatten()) {
-                bail!("the node at {} ended while it started ({status}); its log ends with\n{}", self.address, self.log_tail(60));
+                bail!(
+                    "the node at {} ended while it started ({status}); its log ends with\n{}",
+                    self.address,
+                    self.log_tail(60)
+                );
             }
             if begun.elapsed() > START_WAIT {
                 bail!("no CQL port at {socket} after {START_WAIT:?}; the node's log ends with\n{}", self.log_tail(60));
@@ -105,9 +109,23 @@ impl Node {
 
     /// The last lines of what the node logged.
     pub(crate) fn log_tail(&self, lines: usize) -> String {
-        let text = fs::read(self.log_path()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
-        let all: Vec<&str> = text.lines().collect();
-        all[all.len().saturating_sub(lines)..].join("\n")
+        self.last_lines(lines, |_| true)
+    }
+
+    /// The last warnings and errors of it, but those that every start brings.
+    pub(crate) fn complaints(&self, lines: usize) -> String {
+        let loud = |line: &str| line.starts_with("WARN ") || line.starts_with("ERROR ");
+        self.last_lines(lines, |line| loud(line) && !line.contains("[main]"))
+    }
+
+    fn last_lines(&self, lines: usize, wanted: impl Fn(&str) -> bool) -> String {
+        let bytes = fs::read(self.log_path()).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        let all: Vec<&str> = text.lines().filter(|line| wanted(line)).collect();
+        all[all.len().saturating_sub(lines)..].join(
+            "
+",
+        )
     }
 }
 
@@ -125,7 +143,10 @@ pub(crate) fn address(index: usize) -> String {
 /// SIGKILL to a process group that this process started.
 fn kill_group(group: u32) {
     // `kill` of the shell: signals from Rust would need unsafe code.
-    let _ = Command::new("sh").args(["-c", "kill -KILL -- \"-$1\"", "kill", &group.to_string()]).stderr(Stdio::null()).status();
+    let _ = Command::new("sh")
+        .args(["-c", "kill -KILL -- \"-$1\"", "kill", &group.to_string()])
+        .stderr(Stdio::null())
+        .status();
 }
 
 fn wait_until_free(address: &str, port: u16) -> Result<()> {

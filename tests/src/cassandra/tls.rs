@@ -48,7 +48,10 @@ impl Certificates {
         store("node.p12", &["-certreq", "-alias", "node", "-file", &file("node.csr")])?;
         let sign =
             ["-gencert", "-alias", "authority", "-infile", &file("node.csr"), "-outfile", &file("node.pem"), "-rfc"];
-        store("authority.p12", &[&sign[..], &["-ext", &names, "-ext", "eku=serverAuth", "-validity", "3650"]].concat())?;
+        store(
+            "authority.p12",
+            &[&sign[..], &["-ext", &names, "-ext", "eku=serverAuth", "-validity", "3650"]].concat(),
+        )?;
         let trust = ["-importcert", "-noprompt", "-alias", "authority", "-file", &file("authority.pem")];
         store("node.p12", &trust)?;
         store("node.p12", &["-importcert", "-noprompt", "-alias", "node", "-file", &file("node.pem")])?;
