@@ -1,1 +1,22 @@
-//! worker
+//! Ringvault's worker: moves rows, decides nothing. The only room that speaks CQL.
+//!
+//! - [`cql`]: everything that touches the driver: connect, inspect, scan, load, capture and apply schema
+//! - [`schema`]: DDL without I/O
+//! - [`lease_keeper`]: the worker's half of the lease protocol, pure
+//! - `link`: the gRPC link to the coordinator; `attend`: the loop around lease keeper, link and running work
+//! - `execute`: one file an assignment
+//! - `places`: the clusters and repositories that this worker reaches, opened once
+//!
+//! Deliberately absent: planning, retention, the catalogue, anything that chooses what to do next.
+
+mod attend;
+pub mod cql;
+mod execute;
+pub mod lease_keeper;
+mod link;
+mod places;
+pub mod schema;
+mod settings;
+
+pub use attend::{Components, run};
+pub use settings::{SLOTS_MAX, Settings};

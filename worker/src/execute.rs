@@ -1,0 +1,92 @@
+//! Carries out assignments, one file each. What is shared: where the work takes place, how it tells its progress, and
+//! the reading of segments ([`reading`]), which dump and verify have in common.
+
+mod archived;
+mod dump;
+mod inspect;
+mod reading;
+mod restore;
+mod schema;
+mod sinks;
+mod verify;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use ringvault_proto::{
+    error::{ErrorKind, Failure},
+    v1::{self, assignment::Work},
+};
+use ringvault_runtime::{clock::Clock, entropy::Entropy, tasks::Tasks};
+
+use crate::{
+    lease_keeper::Lease,
+    link::{Reporter, lease_message},
+    places::Places,
+};
+
+/// What an execution works with.
+#[derive(Clone, Debug)]
+pub(crate) struct Context {
+    pub(crate) places: Arc<Places>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Entropy,
+    pub(crate) tasks: Tasks,
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) reporter: Reporter,
+}
+
+/// What an execution has done so far; read by the attend loop once a second.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    pub(crate) rows: AtomicU64,
+    pub(crate) encoded_bytes: AtomicU64,
+    pub(crate) retries: AtomicU64,
+}
+
+impl Progress {
+    pub(crate) fn add(&self, rows: u64, encoded_bytes: u64) {
+        self.rows.fetch_add(rows, Ordering::Relaxed);
+        self.encoded_bytes.fetch_add(encoded_bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn message(&self, lease: &Lease) -> v1::LeaseProgress {
+        v1::LeaseProgress {
+            lease: Some(lease_message(lease)),
+            rows: self.rows.load(Ordering::Relaxed),
+            encoded_bytes: self.encoded_bytes.load(Ordering::Relaxed),
+            retries: self.retries.load(Ordering::Relaxed),
+            ..v1::LeaseProgress::default()
+        }
+    }
+}
+
+/// Carries out one assignment to its end.
+///
+/// # Errors
+/// The failure to tell the coordinator, or `Fenced` where the lease was lost.
+pub(crate) async fn execute(context: Context, mut assignment: v1::Assignment) -> Result<(), Failure> {
+    let Some(work) = assignment.work.take() else {
+        let message = "the assignment holds no work that this version knows; update the worker";
+        return Err(Failure::new(ErrorKind::Invalid, message));
+    };
+    match work {
+        Work::Inspect(work) => inspect::inspect(&context, &assignment, work).await,
+        Work::Capture(work) => schema::capture(&context, &assignment, work).await,
+        Work::Apply(work) => schema::apply(&context, &assignment, work).await,
+        Work::Dump(work) => Box::pin(dump::dump(&context, &assignment, work)).await,
+        Work::Restore(work) => Box::pin(restore::restore(&context, &assignment, work)).await,
+        Work::Verify(work) => Box::pin(verify::verify(&context, &assignment, work)).await,
+    }
+}
+
+/// The error of a blocking task that did not end by itself.
+fn broken_task(error: tokio::task::JoinError) -> Failure {
+    if error.is_cancelled() {
+        crate::link::abandoned()
+    } else {
+        Failure::new(ErrorKind::Internal, format!("a defect: an encoding thread panicked ({error})"))
+    }
+}

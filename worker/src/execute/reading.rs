@@ -1,0 +1,196 @@
+//! Reads segments of a table as encoded lines, in token order, into a sink: what dump and verify have in common.
+//!
+//! Pages are fetched by one async task, one page ahead; encoding, hashing and compression run on a blocking thread of
+//! their own; pieces leave through a short queue. So memory is bounded by a few pages and pieces a reading.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use ringvault_archive::{
+    row::{LineKind, RowEncoder},
+    table::TableLayout,
+};
+use ringvault_proto::{
+    error::{ErrorKind, Failure},
+    grid::Grid,
+};
+use tokio::sync::mpsc;
+
+use super::{Context, Progress, broken_task, sinks::LineSink};
+use crate::cql::{
+    lines::{Position, RowSplitter},
+    page::Page,
+    scan::TableScan,
+};
+
+/// Pages that wait to be encoded; one more is being encoded and one is under way.
+const PAGES_QUEUED_MAX: usize = 1;
+/// Pieces that wait to be stored.
+const PIECES_QUEUED_MAX: usize = 1;
+
+/// What to read.
+#[derive(Clone, Debug)]
+pub(super) struct Reading {
+    pub(super) scan: TableScan,
+    pub(super) grid: Grid,
+    pub(super) first: u64,
+    pub(super) count: u64,
+    /// Go on behind this row of the first segment.
+    pub(super) behind: Option<Position>,
+    /// Rows at most, in all; 0: no limit.
+    pub(super) limit_rows: u64,
+}
+
+/// Takes the pieces of a reading, in order.
+pub(super) trait PieceStore<P>: Sync {
+    /// Takes pieces; when it returns they are as safe as they get.
+    ///
+    /// # Errors
+    /// What ends the reading.
+    fn store(&self, pieces: Vec<P>) -> impl Future<Output = Result<(), Failure>> + Send;
+}
+
+/// What the fetching tells the encoding.
+enum Feed {
+    Page(Page),
+    EndSegment(u64),
+}
+
+/// Reads, and hands every piece to `store`, in order.
+///
+/// # Errors
+/// What reading, encoding or `store` return first; nothing that was not handed to `store` counts as done.
+pub(super) async fn read_segments<S: LineSink>(
+    context: &Context,
+    reading: Reading,
+    sink: S,
+    store: &impl PieceStore<S::Piece>,
+) -> Result<(), Failure> {
+    let (feed, pages) = mpsc::channel(PAGES_QUEUED_MAX);
+    let (sealed, mut pieces) = mpsc::channel(PIECES_QUEUED_MAX);
+    let enough = Arc::new(AtomicBool::new(false));
+    let encoding = Encoding {
+        splitter: match &reading.behind {
+            Some(position) => RowSplitter::behind(reading.scan.layout(), position),
+            None => RowSplitter::new(reading.scan.layout()),
+        },
+        encoder: RowEncoder::new(reading.scan.layout()),
+        layout: reading.scan.layout().clone(),
+        segment: reading.first,
+        rows_left: if reading.limit_rows == 0 { u64::MAX } else { reading.limit_rows },
+        enough: enough.clone(),
+        progress: context.progress.clone(),
+        sink,
+    };
+    let encoded = context.tasks.spawn_blocking(move || encoding.run(pages, &sealed));
+    let fetching = fetch(context, &reading, feed, &enough);
+    let storing = async move {
+        let mut ready = Vec::new();
+        while pieces.recv_many(&mut ready, PIECES_QUEUED_MAX + 1).await > 0 {
+            store.store(std::mem::take(&mut ready)).await?;
+        }
+        Ok(())
+    };
+    // Where one side fails, its ends of the queues close and the others end; the first cause is the one to tell.
+    let (fetched, stored): (Result<(), Failure>, Result<(), Failure>) = tokio::join!(fetching, storing);
+    let encoded = encoded.await.map_err(broken_task)?;
+    stored?;
+    encoded.and(fetched)
+}
+
+async fn fetch(
+    context: &Context,
+    reading: &Reading,
+    feed: mpsc::Sender<Feed>,
+    enough: &AtomicBool,
+) -> Result<(), Failure> {
+    for segment in reading.first..reading.first + reading.count {
+        let range = reading
+            .grid
+            .range(segment)
+            .ok_or_else(|| Failure::new(ErrorKind::Invalid, format!("the grid has no segment {segment}")))?;
+        let mut reader = match reading.behind.as_ref().filter(|_| segment == reading.first) {
+            Some(position) => reading.scan.range_behind(range, position)?,
+            None => reading.scan.range(range),
+        };
+        while !enough.load(Ordering::Relaxed) {
+            let Some(page) = reader.next_page().await? else { break };
+            context.progress.retries.store(reading.scan.retries(), Ordering::Relaxed);
+            if feed.send(Feed::Page(page)).await.is_err() {
+                return Ok(()); // the encoding has ended; its result says why
+            }
+        }
+        if feed.send(Feed::EndSegment(segment)).await.is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// The blocking half.
+struct Encoding<S> {
+    splitter: RowSplitter,
+    encoder: RowEncoder,
+    layout: Arc<TableLayout>,
+    segment: u64,
+    rows_left: u64,
+    enough: Arc<AtomicBool>,
+    progress: Arc<Progress>,
+    sink: S,
+}
+
+impl<S: LineSink> Encoding<S> {
+    fn run(mut self, mut pages: mpsc::Receiver<Feed>, sealed: &mpsc::Sender<S::Piece>) -> Result<(), Failure> {
+        let mut line = Vec::new();
+        while let Some(feed) = pages.blocking_recv() {
+            match feed {
+                Feed::Page(page) => {
+                    if !self.page(&page, &mut line, sealed)? {
+                        return Ok(());
+                    }
+                }
+                Feed::EndSegment(segment) => {
+                    let piece = self.sink.end_segment(segment)?;
+                    self.segment = segment + 1;
+                    if sealed.blocking_send(piece).is_err() {
+                        return Ok(()); // the storing has ended; its result says why
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Encodes the rows of a page; false where nobody takes pieces any more.
+    fn page(&mut self, page: &Page, line: &mut Vec<u8>, sealed: &mpsc::Sender<S::Piece>) -> Result<bool, Failure> {
+        let (mut rows, mut bytes) = (0, 0);
+        let mut page_rows = page.iter();
+        while let Some(row) = page_rows.next_row()? {
+            if self.rows_left == 0 {
+                self.enough.store(true, Ordering::Relaxed);
+                break;
+            }
+            let lines = self.splitter.split(row.cells);
+            let kinds = [(lines.statics, LineKind::Static), (lines.row, LineKind::Row)];
+            for kind in kinds.into_iter().filter_map(|(wanted, kind)| wanted.then_some(kind)) {
+                line.clear();
+                let hash = self.encoder.encode(kind, row.cells, row.times, line)?;
+                if kind == LineKind::Row {
+                    rows += 1;
+                    self.rows_left -= 1;
+                }
+                bytes += line.len() as u64;
+                if let Some(piece) = self.sink.line(self.segment, kind, line, &hash)?
+                    && sealed.blocking_send(piece).is_err()
+                {
+                    return Ok(false);
+                }
+            }
+        }
+        tracing::trace!(table = self.layout.table, rows, "a page is encoded");
+        self.progress.add(rows, bytes);
+        Ok(true)
+    }
+}

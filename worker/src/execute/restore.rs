@@ -1,0 +1,126 @@
+//! RestoreShard: rows of chunks into the database.
+//!
+//! A chunk is checked as a whole before its first row is sent, the next one is fetched meanwhile, and a chunk counts as
+//! done when every write of it was acknowledged.
+
+use std::{sync::Arc, time::Duration};
+
+use ringvault_archive::{
+    chunk::ChunkLines,
+    repository::Repository,
+    row::{DecodedRow, RowDecoder},
+    table::TableLayout,
+};
+use ringvault_proto::{
+    error::{ErrorKind, Failure},
+    v1,
+};
+
+use super::{Context, broken_task, dump::patience};
+use crate::cql::load::{Feed, FeedError, LoadOptions, Loader};
+
+pub(super) async fn restore(
+    context: &Context,
+    assignment: &v1::Assignment,
+    work: v1::RestoreShard,
+) -> Result<(), Failure> {
+    let table = work.table.as_ref().ok_or_else(|| Failure::new(ErrorKind::Invalid, "the shard names no table"))?;
+    let layout = Arc::new(TableLayout::from_message(table)?);
+    let cluster = context.places.cluster(&assignment.cluster).await?;
+    let repository = context.places.repository(&assignment.repository).await?;
+    let options = load_options(context, assignment, &work);
+    let loader = Loader::prepare(&cluster, &layout, &options, &context.clock, &context.entropy).await?;
+    let mut ahead = Some(fetch(context, &repository, work.chunks.first()).await?);
+    for (index, chunk) in work.chunks.iter().enumerate() {
+        let lines =
+            ahead.take().flatten().ok_or_else(|| Failure::new(ErrorKind::Internal, "a chunk was not fetched"))?;
+        let next = fetch(context, &repository, work.chunks.get(index + 1));
+        let (done, next) = tokio::join!(load(context, &loader, &layout, lines, chunk), next);
+        let done = done?;
+        context.reporter.complete(|request| request.chunks.push(done)).await?;
+        ahead = Some(next?);
+    }
+    context.reporter.complete(|request| request.ended = true).await
+}
+
+fn load_options(context: &Context, assignment: &v1::Assignment, work: &v1::RestoreShard) -> LoadOptions {
+    LoadOptions {
+        consistency: work.write_consistency(),
+        batch_rows_max: work.batch_rows_max,
+        retries: work.retries,
+        retry_delay: Duration::from_millis(work.retry_delay_ms),
+        patience: patience(assignment),
+        values_only: work.values_only,
+        backup_started_us: i64::try_from(work.backup_started_unix_ms).unwrap_or(i64::MAX).saturating_mul(1000),
+        epoch: context.reporter.lease().epoch.0,
+        pace: assignment.pace(),
+        rows_per_second_max: assignment.rows_per_second_max,
+        bytes_per_second_max: assignment.bytes_per_second_max,
+    }
+}
+
+/// Fetches a chunk and checks all of it.
+async fn fetch(
+    context: &Context,
+    repository: &Repository,
+    chunk: Option<&v1::Chunk>,
+) -> Result<Option<ChunkLines>, Failure> {
+    let Some(chunk) = chunk else { return Ok(None) };
+    let mut lines = repository.fetch_chunk(chunk).await?;
+    let check = move || lines.check().map(|()| lines);
+    Ok(Some(context.tasks.spawn_blocking(check).await.map_err(broken_task)??))
+}
+
+async fn load(
+    context: &Context,
+    loader: &Arc<Loader>,
+    layout: &Arc<TableLayout>,
+    lines: ChunkLines,
+    chunk: &v1::Chunk,
+) -> Result<v1::ChunkDone, Failure> {
+    let (feed, sending) = loader.chunk();
+    let (layout, progress) = (layout.clone(), context.progress.clone());
+    let fed = context.tasks.spawn_blocking(move || feed_lines(feed, lines, &layout));
+    let lines_in_all = (chunk.rows + chunk.static_rows).max(1);
+    let bytes_per_line = chunk.encoded_bytes / lines_in_all;
+    let sent = sending
+        .run(|counts| {
+            progress.add(counts.rows, (counts.rows + counts.static_rows) * bytes_per_line);
+            progress.retries.fetch_add(counts.retries, std::sync::atomic::Ordering::Relaxed);
+        })
+        .await;
+    let fed = fed.await.map_err(broken_task)?;
+    let counts = match (sent, fed) {
+        (Ok(counts), Ok(())) => counts,
+        (_, Err(FeedError::Row(error))) => return Err(error.into()),
+        (Err(error), _) => return Err(error.into()),
+        (Ok(_), Err(FeedError::Ended)) => {
+            return Err(Failure::new(ErrorKind::Internal, "the sending of rows ended before all were fed"));
+        }
+    };
+    if (counts.rows, counts.static_rows) != (chunk.rows, chunk.static_rows) {
+        let message = format!(
+            "{} holds {} rows and {} partitions' statics, but {} and {} were written; nothing may be missing",
+            chunk.object, chunk.rows, chunk.static_rows, counts.rows, counts.static_rows
+        );
+        return Err(Failure::new(ErrorKind::Internal, message));
+    }
+    Ok(v1::ChunkDone {
+        segment: chunk.segment,
+        part: chunk.part,
+        rows: counts.rows,
+        cells_expired: counts.cells_expired,
+    })
+}
+
+/// Decodes every line and binds it; on a blocking thread.
+fn feed_lines(mut feed: Feed, mut lines: ChunkLines, layout: &TableLayout) -> Result<(), FeedError> {
+    let mut decoder = RowDecoder::new(layout);
+    let (mut line, mut row) = (Vec::new(), DecodedRow::default());
+    let broken = |error: ringvault_archive::Error| FeedError::Row(error.into());
+    while lines.next_line(&mut line).map_err(broken)? {
+        decoder.decode(&line, &mut row).map_err(broken)?;
+        feed.push(&row)?;
+    }
+    feed.finish()
+}

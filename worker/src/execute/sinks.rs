@@ -1,0 +1,116 @@
+//! Where encoded lines go: into chunks (dump) or into sums alone (verify).
+
+use ringvault_archive::{
+    chunk::{ChunkWriter, SealedChunk},
+    digest::{RowHash, Sums},
+    row::LineKind,
+};
+use ringvault_proto::{error::Failure, v1::Compression};
+
+/// Takes the lines of segments, in token order, on a blocking thread.
+pub(super) trait LineSink: Send + 'static {
+    /// What it gives back on the way.
+    type Piece: Send + 'static;
+
+    /// Takes one line; gives a piece where the line completed one.
+    ///
+    /// # Errors
+    /// Where the piece can't be made.
+    fn line(
+        &mut self,
+        segment: u64,
+        kind: LineKind,
+        line: &[u8],
+        hash: &RowHash,
+    ) -> Result<Option<Self::Piece>, Failure>;
+
+    /// Ends a segment.
+    ///
+    /// # Errors
+    /// Where the piece can't be made.
+    fn end_segment(&mut self, segment: u64) -> Result<Self::Piece, Failure>;
+}
+
+/// What a dump gives back.
+#[derive(Debug)]
+pub(super) struct Dumped {
+    pub(super) segment: u64,
+    /// The next part of the segment; nothing where a segment ends without further lines.
+    pub(super) chunk: Option<(u32, SealedChunk)>,
+    pub(super) closed: bool,
+}
+
+/// Cuts lines into chunks. Part boundaries depend on the segment's rows only.
+#[derive(Debug)]
+pub(super) struct ChunkSink {
+    compression: Compression,
+    rows_max: u64,
+    part: u32,
+    writer: ChunkWriter,
+}
+
+impl ChunkSink {
+    /// Starts with part `part` of the first segment; `rows_max` 0 means that only bytes count.
+    pub(super) fn new(compression: Compression, rows_max: u64, part: u32) -> Self {
+        Self { compression, rows_max, part, writer: ChunkWriter::new(compression) }
+    }
+
+    fn seal(&mut self) -> Result<(u32, SealedChunk), Failure> {
+        let writer = std::mem::replace(&mut self.writer, ChunkWriter::new(self.compression));
+        let sealed = writer.seal()?;
+        sealed.verify()?;
+        let part = self.part;
+        self.part += 1;
+        Ok((part, sealed))
+    }
+}
+
+impl LineSink for ChunkSink {
+    type Piece = Dumped;
+
+    fn line(&mut self, segment: u64, kind: LineKind, line: &[u8], hash: &RowHash) -> Result<Option<Dumped>, Failure> {
+        // A full chunk ends before the next line, so the last chunk of a segment is never empty.
+        let piece = if self.writer.is_full(self.rows_max) {
+            Some(Dumped { segment, chunk: Some(self.seal()?), closed: false })
+        } else {
+            None
+        };
+        self.writer.push(line, kind, hash)?;
+        Ok(piece)
+    }
+
+    fn end_segment(&mut self, segment: u64) -> Result<Dumped, Failure> {
+        let chunk = if self.writer.is_empty() { None } else { Some(self.seal()?) };
+        self.part = 0;
+        Ok(Dumped { segment, chunk, closed: true })
+    }
+}
+
+/// What a verify gives back: the sums of one segment.
+#[derive(Debug)]
+pub(super) struct Summed {
+    pub(super) segment: u64,
+    pub(super) sums: Sums,
+}
+
+/// Adds lines up.
+#[derive(Debug, Default)]
+pub(super) struct SumSink {
+    sums: Sums,
+}
+
+impl LineSink for SumSink {
+    type Piece = Summed;
+
+    fn line(&mut self, _: u64, kind: LineKind, _: &[u8], hash: &RowHash) -> Result<Option<Summed>, Failure> {
+        match kind {
+            LineKind::Row => self.sums.add_row(hash),
+            LineKind::Static => self.sums.add_static(hash),
+        }
+        Ok(None)
+    }
+
+    fn end_segment(&mut self, segment: u64) -> Result<Summed, Failure> {
+        Ok(Summed { segment, sums: std::mem::take(&mut self.sums) })
+    }
+}
