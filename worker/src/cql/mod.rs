@@ -1,0 +1,88 @@
+//! The only place that speaks CQL. Everything of the driver stays behind this module's door.
+//!
+//! - [`profile`]: how a cluster is reached; `tls`: encrypted connections
+//! - [`cluster`]: an open cluster; `topology`: who it consists of; [`ring`]: tokens and replicas without I/O
+//! - [`errors`]: every failure of driver and server in one error
+//! - [`inspect`]: what planning needs; [`fingerprint`]: has a table changed; [`sizes`]: how much is it
+//! - [`scan`]: reads a token range page by page; `select`: its statements; [`page`]: raw rows; [`lines`]: lines of rows
+//! - [`load`]: writes rows back
+//! - [`system_schema`], [`describe`]: reads a keyspace's schema; [`ddl`]: brings it back
+//! - [`pace`]: how hard the database is leaned on
+//!
+//! Deliberately absent: how rows look at rest, gRPC, what to read or write next.
+
+use ringvault_proto::v1;
+use scylla::statement::Consistency;
+
+pub mod cluster;
+pub mod ddl;
+pub mod describe;
+pub mod errors;
+pub mod fingerprint;
+pub mod inspect;
+pub mod lines;
+pub mod load;
+pub mod pace;
+pub mod page;
+pub mod profile;
+pub mod ring;
+mod reader;
+mod rows;
+pub mod scan;
+mod select;
+pub mod sizes;
+pub mod system_schema;
+mod tls;
+mod topology;
+
+pub use cluster::Cluster;
+pub use errors::{Error, Result};
+pub use profile::ClusterProfile;
+
+/// A name as CQL text, always quoted: `"Order"`, `"a""b"`.
+#[must_use]
+pub fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// The driver's consistency level; unspecified is `LOCAL_QUORUM`.
+#[must_use]
+pub fn consistency(level: v1::Consistency) -> Consistency {
+    match level {
+        v1::Consistency::Unspecified | v1::Consistency::LocalQuorum => Consistency::LocalQuorum,
+        v1::Consistency::Any => Consistency::Any,
+        v1::Consistency::One => Consistency::One,
+        v1::Consistency::Two => Consistency::Two,
+        v1::Consistency::Three => Consistency::Three,
+        v1::Consistency::Quorum => Consistency::Quorum,
+        v1::Consistency::All => Consistency::All,
+        v1::Consistency::EachQuorum => Consistency::EachQuorum,
+        v1::Consistency::LocalOne => Consistency::LocalOne,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_worker_spawns_may_move_between_threads() {
+        fn check<T: Send>(_: impl FnOnce() -> T) {}
+        fn unreachable<T>() -> T {
+            unreachable!("never run, only typed")
+        }
+        check(|| Cluster::connect(unreachable()));
+        check(|| inspect::inspect(unreachable(), unreachable()));
+        check(|| fingerprint::fingerprint(unreachable(), "", ""));
+        check(|| scan::TableScan::prepare(unreachable(), unreachable(), unreachable()));
+        check(|| async {
+            let mut reader: scan::RangeReader = unreachable();
+            reader.next_page().await
+        });
+    }
+
+    #[test]
+    fn quotes_in_names_are_doubled() {
+        assert_eq!(quoted("a\"b"), "\"a\"\"b\"");
+    }
+}
