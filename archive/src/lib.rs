@@ -12,9 +12,11 @@
 
 pub mod check;
 pub mod chunk;
+mod compressed;
 pub mod cql_type;
 pub mod digest;
 pub mod error;
+mod format;
 pub mod index;
 pub mod manifest;
 pub mod names;

@@ -1,4 +1,8 @@
 //! The manifest: what makes chunks a backup. It is written last, and a backup exists iff its manifest does.
+//!
+//! Deliberately absent: where manifests are stored and how they are listed; see [`crate::repository`].
+
+mod stored;
 
 use ringvault_proto::{
     grid::Grid,
@@ -43,7 +47,7 @@ pub struct Cluster {
     pub name: String,
     /// Highest among its nodes.
     pub server_version: String,
-    /// All of them, sorted.
+    /// All of them.
     pub data_centers: Vec<String>,
 }
 
@@ -98,14 +102,15 @@ pub struct TableEntry {
     pub chunks: u64,
     /// Uncompressed bytes of all chunks.
     pub encoded_bytes: u64,
-    /// Bytes of all its objects.
+    /// Bytes of all its chunks' objects.
     pub stored_bytes: u64,
-    /// Bytes that this backup added to the repository.
+    /// Of these, the bytes that this backup added to the repository.
     pub stored_bytes_new: u64,
 }
 
 impl Manifest {
-    /// Whether it holds whole tables only and all of its keyspace's tables.
+    /// Whether it holds all tables of its keyspace, and those as a whole. Only such a backup is taken where none is
+    /// named: restoring a keyspace from anything else is a decision for a person.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         !self.is_partial() && self.options.tables_chosen.is_empty()
@@ -123,19 +128,23 @@ impl Manifest {
         self.tables.iter().find(|entry| entry.keyspace == keyspace && entry.table == table)
     }
 
-    /// As stored.
+    /// As stored: tables and data centres are sorted, so equal manifests give equal bytes.
     ///
     /// # Errors
-    /// `Invalid`
+    /// `Invalid` where it can't be read back: no keyspace, a table twice, an object outside the backup, a time beyond
+    /// the year 9999.
     pub fn to_json(&self) -> Result<Vec<u8>> {
-        unimplemented!()
+        stored::to_json(self)
     }
 
-    /// From stored bytes.
+    /// From the bytes of the manifest of `backup`.
     ///
     /// # Errors
-    /// `Corrupt`; `Invalid` for a newer format.
-    pub fn from_json(_bytes: &[u8]) -> Result<Self> {
-        unimplemented!()
+    /// `Corrupt` where they are not what was written; `Invalid` where a newer ringvault wrote them.
+    pub fn from_json(bytes: &[u8], backup: &BackupId) -> Result<Self> {
+        stored::from_json(bytes, backup)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;
