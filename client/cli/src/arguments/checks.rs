@@ -1,0 +1,158 @@
+//! What goes together on a command line and what does not; each refusal says why and what to give instead.
+
+use super::{Cli, Command, usage};
+
+/// What a subcommand has to do with a cluster and with a coordinator.
+enum Needs {
+    /// A cluster: `--hosts` here, or `--coordinator` with `--cluster`.
+    Cluster,
+    /// A coordinator only.
+    Coordinator,
+    /// Neither: it reads the repository, or it is a process with its own settings.
+    Neither,
+}
+
+/// Refuses flags that contradict each other.
+pub(super) fn go_together(cli: &Cli) -> Result<(), clap::Error> {
+    let name = cli.command.name();
+    let fleet = &cli.common.fleet;
+    match needs(&cli.command) {
+        Needs::Cluster if fleet.coordinator.is_some() => fleet_job(cli, name),
+        Needs::Cluster => embedded_job(cli, name),
+        Needs::Coordinator => coordinator_only(cli, name),
+        Needs::Neither => neither(cli, name),
+    }
+}
+
+fn needs(command: &Command) -> Needs {
+    match command {
+        Command::Backup(_) | Command::Restore(_) | Command::Plan(_) => Needs::Cluster,
+        Command::Job(_) | Command::Worker(_) => Needs::Coordinator,
+        Command::List(_) | Command::Show(_) | Command::Verify(_) | Command::Coordinator(_) => Needs::Neither,
+    }
+}
+
+fn fleet_job(cli: &Cli, name: &str) -> Result<(), clap::Error> {
+    no_connection(
+        cli,
+        "with --coordinator the workers connect by the profile that --cluster names; hosts and secrets stand in the \
+         workers' settings only",
+    )?;
+    if cli.common.fleet.cluster.is_none() {
+        return Err(usage(format!(
+            "{name} --coordinator needs --cluster NAME: which cluster, as the workers' settings name it (see `ringvault \
+             worker list`)"
+        )));
+    }
+    Ok(())
+}
+
+fn embedded_job(cli: &Cli, name: &str) -> Result<(), clap::Error> {
+    let common = &cli.common;
+    if common.fleet.cluster.is_some() && std::env::var_os("RINGVAULT_CLUSTER").is_none() {
+        return Err(usage("--cluster names a profile of a fleet's workers; it goes with --coordinator URL"));
+    }
+    if common.connection.hosts.is_empty() {
+        return Err(usage(format!(
+            "{name} needs --hosts H1,H2 to reach the cluster from here, or --coordinator URL --cluster NAME to have a \
+             fleet do it"
+        )));
+    }
+    let detached = match &cli.command {
+        Command::Backup(backup) => backup.submission.detach,
+        Command::Restore(restore) => restore.submission.detach,
+        _ => false,
+    };
+    if detached {
+        return Err(usage("--detach goes with --coordinator: without one the job runs in this process"));
+    }
+    tls(cli)?;
+    if common.connection.password.is_some() && common.connection.password_file.is_some() {
+        return Err(usage("--password and --password-file contradict each other; give one"));
+    }
+    let password = common.connection.password.is_some() || common.connection.password_file.is_some();
+    match (common.connection.username.is_some(), password) {
+        (true, false) => Err(usage(
+            "--username needs a password: RINGVAULT_PASSWORD in the environment, --password-file FILE or --password",
+        )),
+        (false, true) => Err(usage("a password needs --username")),
+        _ => Ok(()),
+    }
+}
+
+fn tls(cli: &Cli) -> Result<(), clap::Error> {
+    let connection = &cli.common.connection;
+    let files = [
+        ("--ca-cert", connection.ca_cert.is_some()),
+        ("--client-cert", connection.client_cert.is_some()),
+        ("--client-key", connection.client_key.is_some()),
+        ("--ssl-no-verify", connection.ssl_no_verify),
+    ];
+    if let Some((flag, _)) = files.into_iter().find(|(_, given)| *given)
+        && !connection.ssl
+    {
+        return Err(usage(format!("{flag} has no effect without --ssl; give --ssl too")));
+    }
+    if connection.client_cert.is_some() != connection.client_key.is_some() {
+        return Err(usage("--client-cert and --client-key belong together; give both"));
+    }
+    if connection.ca_cert.is_some() && connection.ssl_no_verify {
+        return Err(usage("--ca-cert says whom to trust, --ssl-no-verify trusts anybody; give one"));
+    }
+    Ok(())
+}
+
+fn coordinator_only(cli: &Cli, name: &str) -> Result<(), clap::Error> {
+    no_connection(
+        cli,
+        &match &cli.command {
+            Command::Worker(worker) if worker.action.is_none() => {
+                "a worker finds its clusters in its settings: [clusters.NAME] with hosts, username, …".to_owned()
+            }
+            _ => format!("{name} talks to a coordinator, not to a cluster"),
+        },
+    )?;
+    // A worker may have the address in its settings file.
+    let worker_with_file = matches!(&cli.command, Command::Worker(worker) if worker.action.is_none());
+    if cli.common.fleet.coordinator.is_none() && !worker_with_file {
+        return Err(usage(format!(
+            "{name} needs --coordinator URL (or RINGVAULT_COORDINATOR): a job without a coordinator lives and ends in \
+             the process that runs it"
+        )));
+    }
+    no_cluster(cli, name)
+}
+
+fn neither(cli: &Cli, name: &str) -> Result<(), clap::Error> {
+    let why = match &cli.command {
+        Command::Coordinator(_) => "a coordinator speaks no CQL; clusters stand in the workers' settings".to_owned(),
+        _ => format!("{name} reads the repository and no cluster"),
+    };
+    no_connection(cli, &why)?;
+    if cli.common.fleet.coordinator.is_some() && std::env::var_os("RINGVAULT_COORDINATOR").is_none() {
+        return Err(usage(match &cli.command {
+            Command::Coordinator(_) => {
+                "a coordinator listens (--listen); --coordinator is for clients and workers".into()
+            }
+            _ => format!("{name} reads the repository from here, without a coordinator; leave --coordinator out"),
+        }));
+    }
+    no_cluster(cli, name)
+}
+
+fn no_connection(cli: &Cli, why: &str) -> Result<(), clap::Error> {
+    match cli.common.connection.given().as_slice() {
+        [] => Ok(()),
+        [flag] => Err(usage(format!("{flag} doesn't belong here: {why}"))),
+        flags => Err(usage(format!("{} don't belong here: {why}", flags.join(", ")))),
+    }
+}
+
+fn no_cluster(cli: &Cli, name: &str) -> Result<(), clap::Error> {
+    match cli.common.fleet.cluster {
+        Some(_) if std::env::var_os("RINGVAULT_CLUSTER").is_none() => {
+            Err(usage(format!("--cluster doesn't belong here: {name} is about no single cluster")))
+        }
+        _ => Ok(()),
+    }
+}

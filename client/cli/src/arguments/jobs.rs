@@ -1,0 +1,169 @@
+//! Flags of `backup`, `restore`, `plan` and `job`.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum, value_parser};
+use ringvault_proto::v1;
+
+use super::values::{batch_rows, span};
+
+/// `ringvault backup`
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Backup {
+    #[command(flatten)]
+    pub(crate) what: BackedUp,
+    #[command(flatten)]
+    pub(crate) submission: Submission,
+}
+
+/// `ringvault plan`
+#[derive(Args, Clone, Debug)]
+pub(crate) struct PlanBackup {
+    #[command(flatten)]
+    pub(crate) what: BackedUp,
+}
+
+/// What a backup reads and how.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct BackedUp {
+    /// Keyspace as the database stores its name, unquoted
+    pub(crate) keyspace: String,
+    /// Repository: a directory or s3://BUCKET/PREFIX; with --coordinator also a profile's name
+    pub(crate) repository: String,
+    /// Only these tables, comma-separated [default: all]
+    #[arg(long, value_delimiter = ',', value_name = "A,B")]
+    pub(crate) tables: Vec<String>,
+    /// Compression of chunks [default: zstd]
+    #[arg(long, value_name = "C")]
+    pub(crate) compression: Option<Compression>,
+    /// Short for --compression gzip
+    #[arg(long, conflicts_with = "compression")]
+    pub(crate) gzip: bool,
+    /// At most so many rows a chunk [default: by bytes]
+    #[arg(long, value_parser = value_parser!(u64).range(1..), value_name = "ROWS")]
+    pub(crate) chunk_size: Option<u64>,
+    /// Tables at once [default: 2]
+    #[arg(long, value_parser = value_parser!(u32).range(1..), value_name = "N")]
+    pub(crate) parallel: Option<u32>,
+    /// Token ranges a table is cut into [default: by size]
+    #[arg(long, value_parser = value_parser!(u32).range(1..), value_name = "N")]
+    pub(crate) shards: Option<u32>,
+    /// At most so many rows a table; such a backup is marked partial
+    #[arg(long, value_parser = value_parser!(u64).range(1..), value_name = "ROWS")]
+    pub(crate) limit: Option<u64>,
+    /// At most so many rows a page [default: 5000]
+    #[arg(long, value_parser = value_parser!(u32).range(1..), value_name = "N")]
+    pub(crate) fetch_size: Option<u32>,
+    /// Leave writetimes and expiries out
+    #[arg(long)]
+    pub(crate) values_only: bool,
+    /// Taken from scripts of cassandra-backup-tool and ignored: progress always comes with an estimate
+    #[arg(long, hide = true)]
+    pub(crate) estimate_progress: bool,
+}
+
+/// Compression of a chunk at rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Compression {
+    /// .jsonl.zst
+    Zstd,
+    /// .jsonl.gz
+    Gzip,
+    /// .jsonl
+    None,
+}
+
+impl From<Compression> for v1::Compression {
+    fn from(compression: Compression) -> Self {
+        match compression {
+            Compression::Zstd => Self::Zstd,
+            Compression::Gzip => Self::Gzip,
+            Compression::None => Self::None,
+        }
+    }
+}
+
+/// How a job is handed over.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Submission {
+    /// Start over even if an earlier run of this command could go on
+    #[arg(long)]
+    pub(crate) fresh: bool,
+    /// Submit to the coordinator and return at once
+    #[arg(long)]
+    pub(crate) detach: bool,
+}
+
+/// `ringvault restore`
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Restore {
+    /// Keyspace as the database stores its name, unquoted
+    pub(crate) keyspace: String,
+    /// Repository: a directory or s3://BUCKET/PREFIX; with --coordinator also a profile's name
+    pub(crate) repository: String,
+    /// Backup to restore [default: the newest complete one of the keyspace]
+    #[arg(long, value_name = "ID")]
+    pub(crate) backup: Option<String>,
+    /// Only these tables, comma-separated [default: all of the backup]
+    #[arg(long, value_delimiter = ',', value_name = "A,B")]
+    pub(crate) tables: Vec<String>,
+    /// Drop the keyspace first; asks on a terminal, needs --yes elsewhere. Every chunk is checked before
+    #[arg(long)]
+    pub(crate) drop: bool,
+    /// Don't ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Check every chunk's bytes before the first write
+    #[arg(long)]
+    pub(crate) check_first: bool,
+    /// Don't read back and compare
+    #[arg(long)]
+    pub(crate) no_verify: bool,
+    /// Rows a batch at most: auto, or a number [default: auto]
+    #[arg(long, value_parser = batch_rows, value_name = "auto|N")]
+    pub(crate) batch_size: Option<u32>,
+    /// Tables at once [default: 4]
+    #[arg(long, value_parser = value_parser!(u32).range(1..), value_name = "N")]
+    pub(crate) parallel: Option<u32>,
+    /// Attempts of a failing write [default: 5]
+    #[arg(long, value_parser = value_parser!(u32).range(1..), value_name = "N")]
+    pub(crate) retries: Option<u32>,
+    /// First pause between attempts in seconds, doubled each time [default: 2]
+    #[arg(long, value_parser = span, value_name = "S")]
+    pub(crate) retry_delay: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) submission: Submission,
+}
+
+/// `ringvault job`
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Job {
+    #[command(subcommand)]
+    pub(crate) action: JobAction,
+}
+
+/// What to do with jobs.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum JobAction {
+    /// List jobs, newest first
+    List {
+        /// At most so many
+        #[arg(long, default_value_t = 50, value_parser = value_parser!(u32).range(1..), value_name = "N")]
+        limit: u32,
+    },
+    /// Show one job
+    Show {
+        /// Job id
+        id: String,
+    },
+    /// Follow one job until it has ended; the exit code is the job's
+    Watch {
+        /// Job id
+        id: String,
+    },
+    /// Stop one job; what it stored stays
+    Cancel {
+        /// Job id
+        id: String,
+    },
+}

@@ -1,0 +1,139 @@
+//! Command lines as people and their scripts write them.
+
+use super::*;
+use crate::exit::plain;
+
+fn read(line: &str) -> Result<Cli, clap::Error> {
+    Cli::read(line.split_whitespace())
+}
+
+fn refused(line: &str) -> String {
+    let error = read(line).expect_err(line);
+    assert_eq!(error.exit_code(), 2, "{line}");
+    plain(&error)
+}
+
+fn backup(cli: &Cli) -> &jobs::Backup {
+    match &cli.command {
+        Command::Backup(backup) => backup,
+        other => unreachable!("backup was asked for, not {other:?}"),
+    }
+}
+
+#[test]
+fn the_definition_is_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn common_flags_stand_before_or_behind_the_subcommand() {
+    let flags = "--hosts h1,h2 --port 9043 --username u --password p --local-dc DC1 --protocol-version 5 \
+                 --read-consistency LOCAL_ONE --write-consistency QUORUM --idempotent --timeout 20 --ssl --ca-cert /ca \
+                 --client-cert /c --client-key /k --log-level DEBUG --pace full --rate 20MiB --patience 1h --json";
+    let before = read(&format!("ringvault {flags} backup shop /bk --tables a,b")).expect("before");
+    let behind = read(&format!("ringvault backup shop /bk --tables a,b {flags}")).expect("behind");
+    let both = read(&format!("ringvault --hosts h1,h2 backup {} shop /bk --tables a,b", &flags[14..])).expect("both");
+    for cli in [&behind, &both] {
+        assert_eq!(cli.common.connection, before.common.connection);
+        assert_eq!(cli.common.reading, before.common.reading);
+        assert_eq!(cli.common.lean, before.common.lean);
+        assert_eq!(cli.common.telling, before.common.telling);
+        assert_eq!(backup(cli).what.tables, ["a", "b"]);
+    }
+    assert_eq!(before.common.reading.read_consistency, Some(ringvault_proto::v1::Consistency::LocalOne));
+}
+
+#[test]
+fn the_seed_tools_command_lines_are_taken() {
+    for line in [
+        "backup shop ./out --hosts 10.0.0.1 --tables a,b --fetch-size 5000 --gzip --chunk-size 1000 --parallel 2 --shards 8 \
+         --limit 100 --estimate-progress",
+        "--hosts 10.0.0.1,10.0.0.2 --username u --password p backup shop ./out --gzip",
+        "restore shop ./out --hosts 10.0.0.1 --drop --yes --batch-size 100 --parallel 4 --tables a --retries 5 --retry-delay 2",
+        "--hosts 10.0.0.1 --ssl --ssl-no-verify restore shop ./out",
+    ] {
+        read(&format!("ringvault {line}")).unwrap_or_else(|e| panic!("{line}: {e}"));
+    }
+}
+
+#[test]
+fn with_a_coordinator_every_connection_flag_is_refused_and_says_why() {
+    let line = "ringvault backup shop s3://b/p --coordinator http://c:7077 --cluster prod";
+    read(line).expect("a fleet's job");
+    for flag in [
+        "--hosts h",
+        "--port 9042",
+        "--username u",
+        "--password p",
+        "--password-file /f",
+        "--local-dc d",
+        "--timeout 3",
+        "--ssl",
+        "--ca-cert /c",
+        "--client-cert /c",
+        "--client-key /k",
+        "--ssl-no-verify",
+    ] {
+        let message = refused(&format!("{line} {flag}"));
+        let name = flag.split(' ').next().expect("a flag");
+        assert!(message.contains(name) && message.contains("workers' settings"), "{message}");
+    }
+}
+
+#[test]
+fn a_cluster_is_needed_one_way_or_the_other() {
+    assert!(refused("ringvault backup shop /bk").contains("--hosts"));
+    assert!(refused("ringvault restore shop /bk").contains("--hosts"));
+    assert!(refused("ringvault plan shop /bk --cluster prod").contains("--coordinator"));
+    assert!(refused("ringvault backup shop /bk --coordinator http://c:1").contains("--cluster NAME"));
+    assert!(refused("ringvault backup shop /bk --hosts h --detach").contains("--coordinator"));
+}
+
+#[test]
+fn flags_that_contradict_each_other_are_refused() {
+    for (line, named) in [
+        ("backup shop /bk --hosts h --gzip --compression zstd", "--compression"),
+        ("backup shop /bk --hosts h --username u", "RINGVAULT_PASSWORD"),
+        ("backup shop /bk --hosts h --password p", "--username"),
+        ("backup shop /bk --hosts h --username u --password p --password-file /f", "--password-file"),
+        ("backup shop /bk --hosts h --ca-cert /ca", "--ssl"),
+        ("backup shop /bk --hosts h --ssl --ca-cert /ca --client-cert /c", "--client-key"),
+        ("backup shop /bk --hosts h --ssl --ca-cert /ca --ssl-no-verify", "--ssl-no-verify"),
+        ("backup shop /bk --hosts h --parallel 0", "--parallel"),
+        ("backup shop /bk --hosts h --read-consistency MOST", "LOCAL_QUORUM"),
+        ("backup shop /bk --hosts h --port 70000", "--port"),
+        ("restore shop /bk --hosts h --batch-size 0", "auto"),
+        ("verify /bk --read-data --read-data-subset 5%", "--read-data"),
+        ("verify /bk --read-data-subset 200%", "5%"),
+        ("list /bk --hosts h", "--hosts"),
+        ("list /bk --coordinator http://c:1", "--coordinator"),
+        ("job list", "--coordinator"),
+        ("job list --coordinator http://c:1 --hosts h", "--hosts"),
+        ("worker list", "--coordinator"),
+        ("worker --hosts h --config /w.toml", "[clusters.NAME]"),
+        ("coordinator --hosts h", "CQL"),
+        ("coordinator --coordinator http://c:1", "--listen"),
+        ("backup shop", "<REPOSITORY>"),
+        ("frobnicate", "frobnicate"),
+    ] {
+        let message = refused(&format!("ringvault {line}"));
+        assert!(message.contains(named), "{line}: {message}");
+    }
+}
+
+#[test]
+fn worker_runs_one_or_lists_them() {
+    let cli = read("ringvault worker --config /w.toml --coordinator http://c:1 --slots 8").expect("runs one");
+    assert_eq!(cli.command.name(), "worker");
+    let cli = read("ringvault worker list --coordinator http://c:1").expect("lists");
+    assert_eq!(cli.command.name(), "worker list");
+    let cli = read("ringvault --coordinator http://c:1 job watch j-1").expect("watches");
+    assert_eq!(cli.command.name(), "job");
+}
+
+#[test]
+fn no_help_or_debug_output_shows_a_password_of_the_environment() {
+    let help = Cli::command().render_long_help().to_string();
+    assert!(help.contains("RINGVAULT_PASSWORD"));
+    assert!(!help.contains("RINGVAULT_PASSWORD="), "the value would stand behind it");
+}

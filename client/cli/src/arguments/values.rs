@@ -1,0 +1,163 @@
+//! Values of flags: levels, spans of time, rates, shares.
+
+use std::time::Duration;
+
+use ringvault_proto::v1;
+
+/// A consistency level by its CQL name, any case.
+pub(crate) fn consistency(text: &str) -> Result<v1::Consistency, String> {
+    let name = format!("CONSISTENCY_{}", text.trim().to_ascii_uppercase());
+    match v1::Consistency::from_str_name(&name) {
+        Some(v1::Consistency::Unspecified) | None => {
+            Err("want one of ONE, TWO, THREE, QUORUM, ALL, LOCAL_QUORUM, EACH_QUORUM, LOCAL_ONE, ANY".to_owned())
+        }
+        Some(level) => Ok(level),
+    }
+}
+
+/// The CQL name of a consistency level; the default where none was asked for.
+pub(crate) fn consistency_name(level: v1::Consistency) -> &'static str {
+    match level {
+        v1::Consistency::Unspecified => "LOCAL_QUORUM",
+        named => named.as_str_name().trim_start_matches("CONSISTENCY_"),
+    }
+}
+
+/// A span of time: `90` and `90s` are seconds; also `500ms`, `15m`, `2h`, `1d`.
+pub(crate) fn span(text: &str) -> Result<Duration, String> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let seconds = match unit.trim() {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        "d" => 86_400.0,
+        _ => return Err("want a span of time such as 30s, 15m or 2h".to_owned()),
+    };
+    let number: f64 = number.parse().map_err(|_| "want a span of time such as 30s, 15m or 2h".to_owned())?;
+    Duration::try_from_secs_f64(number * seconds).map_err(|_| "the span of time is too long".to_owned())
+}
+
+/// The most a job may move in a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rate {
+    /// Rows, as in `50000`, `50000rows` or `50krows`.
+    Rows(u64),
+    /// Encoded bytes, as in `20MiB` or `100MB/s`.
+    Bytes(u64),
+}
+
+impl Rate {
+    /// Reads a rate; at least one row or byte a second.
+    pub(crate) fn read(text: &str) -> Result<Self, String> {
+        const WANT: &str = "want rows a second such as 50000 or 50krows, or bytes a second such as 20MiB";
+        let text = text.trim().trim_end_matches("/s");
+        let (number, unit) = split_unit(text).map_err(|_| WANT.to_owned())?;
+        if number == 0 {
+            return Err("a rate of 0 never ends; leave --rate out for no limit".to_owned());
+        }
+        let rows = |factor: u64| number.checked_mul(factor).map(Self::Rows);
+        let rate = match unit {
+            "" | "rows" | "row" => rows(1),
+            "krows" | "k" => rows(1_000),
+            "Mrows" | "M" => rows(1_000_000),
+            unit => byte_unit(unit).and_then(|factor| number.checked_mul(factor)).map(Self::Bytes),
+        };
+        rate.ok_or_else(|| WANT.to_owned())
+    }
+
+    /// Rows a second, bytes a second; 0 where there is no limit.
+    pub(crate) fn limits(rate: Option<Self>) -> (u64, u64) {
+        match rate {
+            None => (0, 0),
+            Some(Self::Rows(rows)) => (rows, 0),
+            Some(Self::Bytes(bytes)) => (0, bytes),
+        }
+    }
+}
+
+/// A share of the whole: `5%`, above 0 and up to 100.
+pub(crate) fn share(text: &str) -> Result<f64, String> {
+    let percent = text.trim().strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+    match percent {
+        Some(percent) if percent > 0.0 && percent <= 100.0 => Ok(percent / 100.0),
+        _ => Err("want a share above 0% and up to 100%, such as 5%".to_owned()),
+    }
+}
+
+/// Rows of a batch: `auto`, or a number.
+pub(crate) fn batch_rows(text: &str) -> Result<u32, String> {
+    match text.trim() {
+        "auto" => Ok(0),
+        number => match number.parse() {
+            Ok(0) | Err(_) => Err("want auto or a number of rows above 0".to_owned()),
+            Ok(rows) => Ok(rows),
+        },
+    }
+}
+
+fn split_unit(text: &str) -> Result<(u64, &str), String> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number = number.parse().map_err(|_| "want a whole number with a unit".to_owned())?;
+    Ok((number, unit.trim()))
+}
+
+fn byte_unit(unit: &str) -> Option<u64> {
+    Some(match unit {
+        "B" => 1,
+        "kB" | "KB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_known_by_their_cql_names_in_any_case() {
+        assert_eq!(consistency("local_quorum"), Ok(v1::Consistency::LocalQuorum));
+        assert_eq!(consistency("ALL"), Ok(v1::Consistency::All));
+        assert!(consistency("UNSPECIFIED").is_err());
+        assert!(consistency("most").is_err());
+        assert_eq!(consistency_name(v1::Consistency::Unspecified), "LOCAL_QUORUM");
+        assert_eq!(consistency_name(v1::Consistency::EachQuorum), "EACH_QUORUM");
+    }
+
+    #[test]
+    fn spans_of_time_without_a_unit_are_seconds() {
+        assert_eq!(span("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(span("0.5"), Ok(Duration::from_millis(500)));
+        assert_eq!(span("15m"), Ok(Duration::from_secs(900)));
+        assert_eq!(span("250ms"), Ok(Duration::from_millis(250)));
+        assert!(span("soon").is_err() && span("-1s").is_err() && span("1 fortnight").is_err());
+    }
+
+    #[test]
+    fn a_rate_is_rows_unless_it_names_bytes() {
+        assert_eq!(Rate::read("5000"), Ok(Rate::Rows(5_000)));
+        assert_eq!(Rate::read("50krows/s"), Ok(Rate::Rows(50_000)));
+        assert_eq!(Rate::read("20MiB"), Ok(Rate::Bytes(20 << 20)));
+        assert_eq!(Rate::read("100MB/s"), Ok(Rate::Bytes(100_000_000)));
+        assert!(Rate::read("0").is_err() && Rate::read("fast").is_err() && Rate::read("5lightyears").is_err());
+        assert_eq!(Rate::limits(Some(Rate::Bytes(7))), (0, 7));
+    }
+
+    #[test]
+    fn shares_and_batches_refuse_what_makes_no_sense() {
+        assert!(Rate::read("18446744073709551615GB").is_err());
+        assert_eq!(share("5%"), Ok(0.05));
+        assert!(share("0%").is_err() && share("101%").is_err() && share("5").is_err());
+        assert_eq!((batch_rows("auto"), batch_rows("50")), (Ok(0), Ok(50)));
+        assert!(batch_rows("0").is_err() && batch_rows("-3").is_err());
+    }
+}

@@ -1,0 +1,55 @@
+//! What people and programs read. Answers go to standard output, progress and notes to standard error; with `--json`
+//! everything is a JSON line on standard output (client/cli/JSON.md), and errors are told on both.
+//!
+//! - [`format`]: numbers; [`totals`]: figures of a job; [`progress`]: bars, lines or JSON while a job runs
+//! - [`summary`]: what a finished job comes to; [`json`]: the form of the lines
+
+pub(crate) mod bars;
+pub(crate) mod format;
+pub(crate) mod json;
+pub(crate) mod progress;
+pub(crate) mod summary;
+pub(crate) mod terminal;
+pub(crate) mod totals;
+
+use serde::Serialize;
+
+use crate::exit::Told;
+
+/// How this process tells what it has to tell.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output {
+    /// JSON lines instead of text.
+    pub(crate) json: bool,
+}
+
+impl Output {
+    /// Something to know that is no error.
+    pub(crate) fn note(self, message: &str) {
+        if self.json {
+            json::print("note", &json::Note { message });
+        } else {
+            terminal::tell(format!("note: {message}"));
+        }
+    }
+
+    /// One record of an answer, or its text.
+    pub(crate) fn answer<T: Serialize>(self, kind: &str, record: &T, text: impl FnOnce() -> Vec<String>) {
+        if self.json {
+            json::print(kind, record);
+        } else {
+            text().iter().for_each(terminal::say);
+        }
+    }
+
+    /// The error that ends the process.
+    pub(crate) fn error(self, told: &Told) {
+        if self.json {
+            json::print(
+                "error",
+                &json::ErrorLine { kind: told.kind, message: &told.message, exit_code: told.exit as u8 },
+            );
+        }
+        terminal::tell(format!("error: {}", told.message));
+    }
+}

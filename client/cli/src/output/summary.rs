@@ -1,0 +1,237 @@
+//! What an ended job comes to: figures, warnings, and the command to run next.
+
+use std::time::Duration;
+
+use ringvault_client::{
+    state,
+    v1::{Job, JobState, Plan},
+};
+use serde::Serialize;
+
+use super::{
+    format::{age, count, plural, size, span, table},
+    json::Figures,
+    totals::{Speed, Totals},
+};
+use crate::{exit::Exit, requests};
+
+/// Mismatching segments and warnings that the text names; `--json` has them all.
+const NAMED_MAX: usize = 20;
+
+/// The last line of a job, for programs.
+#[derive(Debug, Serialize)]
+pub(crate) struct Summary<'a> {
+    work: &'a str,
+    job_id: &'a str,
+    state: &'static str,
+    exit_code: u8,
+    keyspace: &'a str,
+    repository: &'a str,
+    backup_id: &'a str,
+    started_unix_ms: u64,
+    finished_unix_ms: u64,
+    elapsed_ms: u64,
+    rows_per_second: u64,
+    bytes_per_second: u64,
+    rows_kept: u64,
+    bytes_kept: u64,
+    tables_count: u64,
+    #[serde(flatten)]
+    figures: Figures,
+    warnings: &'a [String],
+    mismatches: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restore_command: Option<&'a str>,
+}
+
+/// The record of an ended job.
+pub(crate) fn record<'a>(job: &'a Job, speed: &Speed, exit: Exit, restore_command: Option<&'a str>) -> Summary<'a> {
+    let (work, keyspace, repository, _) = job.spec.as_ref().map_or(("job", "", "", ""), requests::subject);
+    let totals = Totals::of(job);
+    Summary {
+        work,
+        job_id: &job.job_id,
+        state: state::word(job.state()),
+        exit_code: exit as u8,
+        keyspace,
+        repository,
+        backup_id: &job.backup_id,
+        started_unix_ms: job.started_unix_ms,
+        finished_unix_ms: job.finished_unix_ms,
+        elapsed_ms: u64::try_from(speed.elapsed.as_millis()).unwrap_or(u64::MAX),
+        rows_per_second: speed.rows_per_second,
+        bytes_per_second: speed.bytes_per_second,
+        rows_kept: job.rows_kept,
+        bytes_kept: job.bytes_kept,
+        tables_count: totals.tables,
+        figures: (&totals).into(),
+        warnings: &job.warnings,
+        mismatches: &job.mismatches,
+        restore_command,
+    }
+}
+
+/// The same for people.
+pub(crate) fn text(job: &Job, speed: &Speed, restore_command: Option<&str>) -> Vec<String> {
+    let (work, keyspace, ..) = job.spec.as_ref().map_or(("job", "", "", ""), requests::subject);
+    let totals = Totals::of(job);
+    let mut lines = vec![headline(job, work, keyspace)];
+    lines.push(format!("  rows      {} in {}", count(totals.rows), plural(totals.tables, "table")));
+    match work {
+        "backup" => {
+            lines.push(format!(
+                "  bytes     {} encoded, {} stored new",
+                size(totals.encoded_bytes),
+                size(totals.stored_bytes)
+            ));
+            lines.push(format!("  chunks    {} new, {} reused", count(totals.chunks_new), count(totals.chunks_reused)));
+        }
+        _ => {
+            lines.push(format!("  bytes     {} encoded", size(totals.encoded_bytes)));
+            let verified = if totals.segments_verified > 0 {
+                format!("{} read back and compared", plural(totals.segments_verified, "segment"))
+            } else {
+                "not read back".to_owned()
+            };
+            lines.push(format!("  verified  {verified}"));
+        }
+    }
+    lines.push(format!(
+        "  time      {} ({} rows/s, {}/s)",
+        span(speed.elapsed),
+        count(speed.rows_per_second),
+        size(speed.bytes_per_second)
+    ));
+    if job.rows_kept > 0 {
+        lines.push(format!("  kept      {} of an earlier run", plural(job.rows_kept, "row")));
+    }
+    if totals.cells_expired > 0 {
+        lines.push(format!("  expired   {} not written: their time had come", plural(totals.cells_expired, "cell")));
+    }
+    if totals.retries > 0 {
+        lines.push(format!("  retries   {}", count(totals.retries)));
+    }
+    lines.extend(named("warning", &job.warnings));
+    lines.extend(named("mismatch", &job.mismatches));
+    if let Some(command) = restore_command {
+        lines.push("restore it with (--drop replaces a keyspace that exists):".to_owned());
+        lines.push(format!("  {command}"));
+    }
+    lines
+}
+
+fn headline(job: &Job, work: &str, keyspace: &str) -> String {
+    match (work, job.state()) {
+        ("backup", JobState::Done) => format!("backup {} of keyspace {keyspace} is complete", job.backup_id),
+        ("restore", JobState::Done) => format!("keyspace {keyspace} is restored from backup {}", job.backup_id),
+        (work, state) => format!("{work} of keyspace {keyspace}: {}", state::word(state)),
+    }
+}
+
+fn named(word: &str, texts: &[String]) -> Vec<String> {
+    let mut lines: Vec<String> = texts.iter().take(NAMED_MAX).map(|text| format!("  {word}: {text}")).collect();
+    if texts.len() > NAMED_MAX {
+        lines.push(format!("  … and {} more (--json names them all)", count((texts.len() - NAMED_MAX) as u64)));
+    }
+    lines
+}
+
+/// What to say of a job that goes on from an earlier run.
+pub(crate) fn resuming(job: &Job, now_unix_ms: u64) -> String {
+    let (work, ..) = job.spec.as_ref().map_or(("job", "", "", ""), requests::subject);
+    let totals = Totals::of(job);
+    let ago = age(Duration::from_millis(now_unix_ms.saturating_sub(job.started_unix_ms)));
+    let rows = if job.rows_kept > 0 { job.rows_kept } else { totals.rows };
+    let kept = match totals.chunks_new + totals.chunks_reused {
+        0 => plural(rows, "row"),
+        chunks => format!("{} ({})", plural(rows, "row"), plural(chunks, "chunk")),
+    };
+    format!("resuming the {work} started {ago} ago: {kept} are kept; --fresh starts over")
+}
+
+/// The plan of a backup, for people.
+pub(crate) fn plan(plan: &Plan) -> Vec<String> {
+    let row = |table: &ringvault_client::v1::TablePlan| {
+        let segments = 1_u64.checked_shl(table.grid_exponent).unwrap_or(u64::MAX);
+        vec![
+            table.table.as_ref().map_or_else(String::new, |name| name.table.clone()),
+            size(table.bytes_estimated),
+            count(table.partitions_estimated),
+            table.estimated_by.clone(),
+            count(segments),
+            count(table.shards.into()),
+            if table.parent_backup_id.is_empty() { "-".to_owned() } else { table.parent_backup_id.clone() },
+        ]
+    };
+    let rows: Vec<Vec<String>> = plan.tables.iter().map(row).collect();
+    let headers = ["table", ">size", ">partitions", "estimated by", ">segments", ">shards", "parent"];
+    let mut lines = vec![format!("cluster {}, version {}", plan.cluster_name, plan.server_version)];
+    lines.extend(table(&headers, &rows));
+    let bytes = plan.tables.iter().map(|table| table.bytes_estimated).fold(0, u64::saturating_add);
+    lines.push(format!("{} in all, about; unchanged segments of a parent are not stored again", size(bytes)));
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use ringvault_client::{
+        Client,
+        v1::{BackupSpec, TableProgress},
+    };
+
+    use super::*;
+
+    fn job() -> Job {
+        let spec = Client::backup(BackupSpec { keyspace: "shop".into(), ..Default::default() });
+        let table = TableProgress {
+            rows: 1_200_000,
+            chunks_new: 30,
+            chunks_reused: 4,
+            encoded_bytes: 3 << 30,
+            stored_bytes: 1 << 30,
+            ..Default::default()
+        };
+        Job {
+            spec: Some(spec),
+            state: JobState::Done.into(),
+            backup_id: "20261122T145053Z-7k3f".into(),
+            started_unix_ms: 1_000_000,
+            rows_kept: 1_200_000,
+            tables: vec![table],
+            warnings: vec!["node 10.0.0.3 was down for 2 min".into()],
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_finished_backup_tells_its_figures_and_how_to_restore_it() {
+        let speed = Speed {
+            elapsed: Duration::from_secs(185),
+            rows_per_second: 6_486,
+            bytes_per_second: 17 << 20,
+            remaining: None,
+        };
+        let text = text(&job(), &speed, Some("ringvault restore shop /bk --backup 20261122T145053Z-7k3f")).join("\n");
+        assert_eq!(
+            text,
+            "backup 20261122T145053Z-7k3f of keyspace shop is complete\n\
+             \x20 rows      1,200,000 in 1 table\n\
+             \x20 bytes     3.0 GiB encoded, 1.0 GiB stored new\n\
+             \x20 chunks    30 new, 4 reused\n\
+             \x20 time      3 min 05 s (6,486 rows/s, 17.0 MiB/s)\n\
+             \x20 kept      1,200,000 rows of an earlier run\n\
+             \x20 warning: node 10.0.0.3 was down for 2 min\n\
+             restore it with (--drop replaces a keyspace that exists):\n\
+             \x20 ringvault restore shop /bk --backup 20261122T145053Z-7k3f"
+        );
+    }
+
+    #[test]
+    fn a_job_that_goes_on_says_how_old_it_is_and_what_is_kept() {
+        let said = resuming(&job(), 1_000_000 + 12 * 60_000);
+        assert_eq!(
+            said,
+            "resuming the backup started 12 min ago: 1,200,000 rows (34 chunks) are kept; --fresh starts over"
+        );
+    }
+}
