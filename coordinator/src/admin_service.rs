@@ -1,42 +1,187 @@
-//! The service for clients (being written).
+//! The service for clients: judges what they send, asks the core, says what it said.
 
-use ringvault_proto::v1;
-use tokio_stream::Empty;
+use std::pin::Pin;
+
+use futures::{Stream, stream};
+use jiff::{Timestamp, tz::TimeZone};
+use ringvault_proto::{
+    error::{ErrorKind, Failure},
+    ids::JobId,
+    v1,
+};
+use tokio::sync::watch;
 use tonic::{Request, Response, Status};
+
+use crate::{
+    core::event::{Answer, Event, Submission},
+    owner::{Mailbox, ended, has_ended},
+    spec,
+};
+
+/// Longest idempotency key, in characters.
+const KEY_CHARS_MAX: usize = 128;
+
+/// Jobs of a page where the request does not say.
+const PAGE_SIZE: usize = 50;
+
+/// Jobs of a page at most.
+const PAGE_SIZE_MAX: usize = 500;
 
 /// Serves `ringvault.v1.Admin`.
 #[derive(Debug)]
-pub struct AdminService {}
+pub struct AdminService {
+    mailbox: Mailbox,
+}
 
-fn later<T>() -> Result<Response<T>, Status> {
-    Err(Status::unimplemented("not yet"))
+impl AdminService {
+    pub(crate) fn new(mailbox: Mailbox) -> Self {
+        Self { mailbox }
+    }
+
+    async fn submit_spec(
+        &self,
+        key: String,
+        spec: Option<v1::JobSpec>,
+        fresh: bool,
+    ) -> Result<v1::SubmitResponse, Failure> {
+        let spec = spec::check(spec, &self.mailbox.settings)?;
+        let submission = Submission {
+            key,
+            spec,
+            fresh,
+            job_id: format!("j{}", self.mailbox.entropy.suffix(9)),
+            backup_id: backup_id(self.mailbox.clock.unix_ms(), &self.mailbox.entropy.suffix(4)),
+        };
+        match self.mailbox.ask(|reply| Event::Submit(reply, Box::new(submission))).await? {
+            Answer::Submitted(response) => Ok(*response),
+            _ => Err(defect()),
+        }
+    }
+
+    /// The receiver of a job's states.
+    async fn follow(&self, job_id: String) -> Result<watch::Receiver<v1::Job>, Failure> {
+        let followed = self.mailbox.watch(job_id.clone()).await?;
+        followed.ok_or_else(|| unknown(&job_id))
+    }
 }
 
 #[async_trait::async_trait]
 impl v1::admin_server::Admin for AdminService {
-    async fn submit(&self, _: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitResponse>, Status> {
-        later()
+    async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitResponse>, Status> {
+        let request = request.into_inner();
+        if request.idempotency_key.chars().count() > KEY_CHARS_MAX {
+            let message = format!("the idempotency key is longer than {KEY_CHARS_MAX} characters; shorten it");
+            return Err(Failure::new(ErrorKind::Invalid, message).into());
+        }
+        Ok(Response::new(self.submit_spec(request.idempotency_key, request.spec, request.fresh).await?))
     }
-    async fn get_job(&self, _: Request<v1::GetJobRequest>) -> Result<Response<v1::GetJobResponse>, Status> {
-        later()
+
+    async fn get_job(&self, request: Request<v1::GetJobRequest>) -> Result<Response<v1::GetJobResponse>, Status> {
+        let id = job_id(request.into_inner().job_id)?;
+        let looked_up = id.clone();
+        let job = self.mailbox.query(move |core| core.job(&looked_up)).await?;
+        let job = job.ok_or_else(|| unknown(&id))?;
+        Ok(Response::new(v1::GetJobResponse { job: Some(job) }))
     }
-    async fn list_jobs(&self, _: Request<v1::ListJobsRequest>) -> Result<Response<v1::ListJobsResponse>, Status> {
-        later()
+
+    async fn list_jobs(&self, request: Request<v1::ListJobsRequest>) -> Result<Response<v1::ListJobsResponse>, Status> {
+        let v1::ListJobsRequest { page_size, page_token } = request.into_inner();
+        let size = match usize::try_from(page_size).unwrap_or(usize::MAX) {
+            0 => PAGE_SIZE,
+            size if size <= PAGE_SIZE_MAX => size,
+            size => {
+                let message = format!("page_size is {size}; it must be at most {PAGE_SIZE_MAX}");
+                return Err(Failure::new(ErrorKind::Invalid, message).into());
+            }
+        };
+        let (jobs, more) = self.mailbox.query(move |core| core.jobs(&page_token, size)).await?.ok_or_else(|| {
+            Failure::new(ErrorKind::Invalid, "the page token names no job any more; start from the first page")
+        })?;
+        let last = jobs.last().filter(|_| more).map(|job| job.job_id.clone());
+        Ok(Response::new(v1::ListJobsResponse { jobs, next_page_token: last.unwrap_or_default() }))
     }
-    type WatchJobStream = Empty<Result<v1::WatchJobResponse, Status>>;
-    async fn watch_job(&self, _: Request<v1::WatchJobRequest>) -> Result<Response<Self::WatchJobStream>, Status> {
-        later()
+
+    type WatchJobStream = Pin<Box<dyn Stream<Item = Result<v1::WatchJobResponse, Status>> + Send>>;
+
+    async fn watch_job(&self, request: Request<v1::WatchJobRequest>) -> Result<Response<Self::WatchJobStream>, Status> {
+        let followed = self.follow(job_id(request.into_inner().job_id)?).await?;
+        Ok(Response::new(Box::pin(states(followed))))
     }
-    async fn cancel_job(&self, _: Request<v1::CancelJobRequest>) -> Result<Response<v1::CancelJobResponse>, Status> {
-        later()
+
+    async fn cancel_job(
+        &self,
+        request: Request<v1::CancelJobRequest>,
+    ) -> Result<Response<v1::CancelJobResponse>, Status> {
+        let id = job_id(request.into_inner().job_id)?;
+        match self.mailbox.ask(|reply| Event::Cancel(reply, id)).await? {
+            Answer::Cancelled(job) => Ok(Response::new(v1::CancelJobResponse { job: Some(*job) })),
+            _ => Err(defect().into()),
+        }
     }
+
     async fn list_workers(
         &self,
         _: Request<v1::ListWorkersRequest>,
     ) -> Result<Response<v1::ListWorkersResponse>, Status> {
-        later()
+        let workers = self.mailbox.query(|core| core.workers()).await?;
+        Ok(Response::new(v1::ListWorkersResponse { workers }))
     }
-    async fn plan(&self, _: Request<v1::PlanRequest>) -> Result<Response<v1::PlanResponse>, Status> {
-        later()
+
+    async fn plan(&self, request: Request<v1::PlanRequest>) -> Result<Response<v1::PlanResponse>, Status> {
+        let spec = request
+            .into_inner()
+            .spec
+            .map(|spec| v1::JobSpec { work: Some(v1::job_spec::Work::Backup(spec)), dry_run: true });
+        let job = self.submit_spec(String::new(), spec, false).await?.job.ok_or_else(defect)?;
+        let mut followed = self.follow(job.job_id).await?;
+        let job = followed.wait_for(has_ended).await.map_err(|_| ended())?.clone();
+        match (job.plan, job.failure) {
+            (Some(plan), _) => Ok(Response::new(v1::PlanResponse { plan: Some(plan) })),
+            (None, Some(failure)) => Err(Failure::from(failure).into()),
+            (None, None) => Err(Failure::new(ErrorKind::Conflict, "the plan was cancelled; ask again").into()),
+        }
+    }
+}
+
+/// The states of a job from the present one to the last.
+fn states(followed: watch::Receiver<v1::Job>) -> impl Stream<Item = Result<v1::WatchJobResponse, Status>> + Send {
+    stream::unfold(Some((followed, false)), |state| async move {
+        let (mut followed, shown) = state?;
+        if shown && followed.changed().await.is_err() {
+            return Some((Err(Status::from(ended())), None));
+        }
+        let job = followed.borrow_and_update().clone();
+        let rest = (!has_ended(&job)).then_some((followed, true));
+        Some((Ok(v1::WatchJobResponse { job: Some(job) }), rest))
+    })
+}
+
+/// The id of a backup that is submitted now: UTC and sortable.
+fn backup_id(unix_ms: u64, suffix: &str) -> String {
+    let time = i64::try_from(unix_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or_default();
+    format!("{}-{suffix}", time.to_zoned(TimeZone::UTC).strftime("%Y%m%dT%H%M%SZ"))
+}
+
+fn job_id(text: String) -> Result<String, Failure> {
+    let id = JobId::try_from(text).map_err(|e| Failure::new(ErrorKind::Invalid, e.to_string()))?;
+    Ok(id.into())
+}
+
+fn unknown(job: &str) -> Failure {
+    Failure::new(ErrorKind::NotFound, format!("there is no job {job}; `ringvault job list` names them"))
+}
+
+fn defect() -> Failure {
+    Failure::new(ErrorKind::Internal, "the core gave the answer to another question; please report this")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backup_id_is_utc_and_sortable() {
+        assert_eq!(backup_id(1_795_359_053_999, "7k3f"), "20261122T145053Z-7k3f");
+        assert!(backup_id(1_795_359_053_999, "7k3f").parse::<ringvault_proto::ids::BackupId>().is_ok());
     }
 }

@@ -1,0 +1,396 @@
+//! How a backup goes on: repository → inspection → parents → plan → schema and shards → indexes and manifest.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ringvault_proto::{
+    error::{ErrorKind, Failure},
+    v1::{self, JobState, assignment::Work, job_spec},
+};
+
+use super::{
+    assignment::{Assignment, Hold},
+    event::{Action, Output, ParentIndex, Publication},
+    job::{Context, Job, Waiting},
+    table::Table,
+};
+use crate::{
+    plan::{self, Options, PlannedTable, Run, grid::Parent},
+    record::{Change, Phase, Piece, TableRecord, WorkKind},
+};
+
+/// Chunks of a parent that a lease carries at most; one that is left out is found by look-up, only dearer.
+const PARENT_CHUNKS_MAX: usize = 2000;
+
+/// Rows of a page where the spec does not say.
+const FETCH_SIZE: u32 = 5000;
+
+const WHOLE: Run = Run { first: 0, count: 0 };
+
+impl Job {
+    fn backup_spec(&self) -> Option<&v1::BackupSpec> {
+        match self.work() {
+            job_spec::Work::Backup(spec) => Some(spec),
+            job_spec::Work::Restore(_) => None,
+        }
+    }
+
+    /// One step; tells whether another may follow at once.
+    pub(super) fn step_backup(&mut self, ctx: &Context<'_>, out: &mut Output) -> bool {
+        if !self.is_open(true, ctx, out) {
+            return false;
+        }
+        match self.record.phase() {
+            Phase::Fresh => {
+                self.enter(Phase::Inspect, ctx, out);
+                true
+            }
+            Phase::Inspect => self.step_inspect(ctx, out),
+            Phase::Dump => self.step_dump(ctx, out),
+            Phase::Publish => {
+                let publication = Box::new(self.publication());
+                self.want(Waiting::Publish, ctx, out, Action::Publish(publication));
+                false
+            }
+            Phase::Preflight | Phase::Check | Phase::Before | Phase::Write | Phase::After | Phase::Compare => {
+                self.fail_with(ErrorKind::Internal, "a backup stands in a phase of a restore", ctx, out);
+                false
+            }
+        }
+    }
+
+    fn step_inspect(&mut self, ctx: &Context<'_>, out: &mut Output) -> bool {
+        if self.run.inspected.is_none() {
+            self.ask_for_inspection(out);
+            return false;
+        }
+        if self.run.parents.is_none() {
+            let tables = self.run.inspected.iter().flat_map(|result| &result.tables).map(name_of).collect();
+            self.want_parents(tables, ctx, out);
+            return false;
+        }
+        let Some(inspected) = self.run.inspected.take() else { return false };
+        let planned = self.make_plan(&inspected, ctx);
+        if self.is_dry_run() {
+            let (cluster_name, server_version) = (inspected.cluster_name, inspected.server_version);
+            let tables = planned.into_iter().map(|table| table.plan).collect();
+            self.record.plan = Some(v1::Plan { cluster_name, server_version, tables });
+            self.finish(JobState::Done, None, ctx, out);
+            return false;
+        }
+        self.adopt_plan(planned, out);
+        self.enter(Phase::Dump, ctx, out);
+        true
+    }
+
+    /// The inspection is an assignment like others; its answer lives only as long as this run.
+    fn ask_for_inspection(&mut self, out: &mut Output) {
+        let waiting =
+            self.assignments.values().any(|known| known.kind() == WorkKind::Inspect && known.hold != Hold::Done);
+        if !waiting {
+            self.add(WorkKind::Inspect, None, WHOLE, 0, out);
+        }
+    }
+
+    fn want_parents(&mut self, tables: Vec<String>, ctx: &Context<'_>, out: &mut Output) {
+        let Some(spec) = self.backup_spec() else { return };
+        let (keyspace, values_only) = (spec.keyspace.clone(), spec.values_only);
+        let cluster_name = self.record.cluster.as_ref().map(|cluster| cluster.cluster_name.clone()).unwrap_or_default();
+        self.want(Waiting::Parents, ctx, out, Action::LoadParents { keyspace, cluster_name, tables, values_only });
+    }
+
+    fn make_plan(&self, inspected: &v1::InspectResult, ctx: &Context<'_>) -> Vec<PlannedTable> {
+        let Some(spec) = self.backup_spec() else { return Vec::new() };
+        let options = Options { shards_per_table: spec.shards_per_table, slots: self.slots(ctx) };
+        let parents: BTreeMap<String, Parent> =
+            self.run.parents.iter().flatten().map(|(name, parent)| (name.clone(), parent_of(parent))).collect();
+        plan::backup(inspected, &inspected.tables, options, &parents)
+    }
+
+    /// Makes tables and shards of a plan. What an earlier run recorded of tables that are still the same stays.
+    fn adopt_plan(&mut self, planned: Vec<PlannedTable>, out: &mut Output) {
+        let same = |table: &Table| {
+            planned.iter().any(|new| {
+                name_of(&new.table) == table.name()
+                    && new.table.fingerprint == table.inspected.fingerprint
+                    && new.table.table_id == table.inspected.table_id
+            })
+        };
+        let other: Vec<u32> = self.tables.iter().filter(|(_, table)| !same(table)).map(|(number, _)| *number).collect();
+        for number in &other {
+            self.remove_table(*number, out);
+        }
+        let kept: BTreeSet<String> = self.tables.values().map(|table| table.name().to_owned()).collect();
+        let new: Vec<PlannedTable> =
+            planned.into_iter().filter(|table| !kept.contains(name_of(&table.table).as_str())).collect();
+        // A schema that was captured before a table changed is not the schema of this backup.
+        if !self.has(WorkKind::Capture) || !other.is_empty() || (!kept.is_empty() && !new.is_empty()) {
+            self.record.captured = None;
+            self.add(WorkKind::Capture, None, WHOLE, 0, out);
+        }
+        let first = self.tables.keys().next_back().map_or(0, |last| last + 1);
+        for (number, table) in (first..).zip(new) {
+            self.adopt_table(number, table, out);
+        }
+    }
+
+    fn adopt_table(&mut self, number: u32, planned: PlannedTable, out: &mut Output) {
+        let limit = self.backup_spec().map_or(0, |spec| spec.limit_rows);
+        let record = TableRecord {
+            job_id: self.id.clone(),
+            ordinal: number,
+            table: Some(planned.table),
+            plan: Some(planned.plan),
+        };
+        self.tables.insert(number, Table::planned(&record));
+        out.changes.push(Change::PutTable(Box::new(record)));
+        let shards = u64::try_from(planned.shards.len()).unwrap_or(u64::MAX);
+        for (index, shard) in (0_u64..).zip(planned.shards) {
+            let share = limit / shards + u64::from(index < limit % shards);
+            if limit > 0 && share == 0 {
+                self.close_all(number, shard, out);
+            } else {
+                self.add(WorkKind::Dump, Some(number), shard, share, out);
+            }
+        }
+    }
+
+    /// A shard that may store no row has empty segments.
+    fn close_all(&mut self, number: u32, shard: Run, out: &mut Output) {
+        for segment in shard.first..shard.first + shard.count {
+            let piece = Piece::Closed(segment);
+            out.changes.push(Change::PutPiece { job_id: self.id.clone(), table: number, piece: piece.clone() });
+            if let Some(table) = self.tables.get_mut(&number) {
+                table.record(piece);
+            }
+        }
+    }
+
+    fn remove_table(&mut self, number: u32, out: &mut Output) {
+        out.changes.push(Change::DeleteTable { job_id: self.id.clone(), table: number });
+        if let Some(table) = self.tables.remove(&number) {
+            self.warn(format!("{} changed since the first run and is dumped anew", table.full_name()), out);
+        }
+        let gone: Vec<u32> = self
+            .assignments
+            .iter()
+            .filter(|(_, assignment)| assignment.table() == Some(number))
+            .map(|(ordinal, _)| *ordinal)
+            .collect();
+        for ordinal in gone {
+            self.leased.remove(&ordinal);
+            if self.assignments.remove(&ordinal).is_some_and(|assignment| assignment.hold != Hold::Done) {
+                self.undone -= 1;
+            }
+        }
+    }
+
+    fn step_dump(&mut self, ctx: &Context<'_>, out: &mut Output) -> bool {
+        if self.undone == 0 {
+            return self.close_dump(ctx, out);
+        }
+        if self.run.parents.is_none() {
+            let tables = self.tables.values().map(|table| table.name().to_owned()).collect();
+            self.want_parents(tables, ctx, out);
+        }
+        false
+    }
+
+    /// Every piece must be there before an index is written.
+    fn close_dump(&mut self, ctx: &Context<'_>, out: &mut Output) -> bool {
+        let gap = self.tables.values().find(|table| table.closed != table.grid().segments());
+        if let Some(table) = gap {
+            let message = format!(
+                "{}: {} of {} segments are recorded though all shards are done; this is a defect, please report it",
+                table.full_name(),
+                table.closed,
+                table.grid().segments()
+            );
+            self.fail_with(ErrorKind::Internal, message, ctx, out);
+            return false;
+        }
+        if self.record.captured.is_none() {
+            self.fail_with(ErrorKind::Internal, "no schema was captured; this is a defect, please report it", ctx, out);
+            return false;
+        }
+        if self.record.dumped_unix_ms == 0 {
+            self.record.dumped_unix_ms = ctx.now.unix_ms;
+        }
+        self.enter(Phase::Publish, ctx, out);
+        true
+    }
+
+    fn publication(&self) -> Publication {
+        let tables = self.tables.values().map(|table| {
+            let chunks = table.dumped.values().flat_map(|dumped| dumped.chunks.iter().cloned()).collect();
+            (table.inspected.clone(), table.grid(), chunks)
+        });
+        Publication {
+            backup_id: self.record.backup_id.clone(),
+            spec: self.backup_spec().cloned().unwrap_or_default(),
+            started_unix_ms: self.record.submitted_unix_ms,
+            finished_unix_ms: self.record.dumped_unix_ms,
+            cluster: self.record.cluster.clone().unwrap_or_default(),
+            captured: self.record.captured.clone().unwrap_or_default(),
+            tables: tables.collect(),
+            warnings: self.record.warnings.clone(),
+        }
+    }
+
+    /// A submission revives it: the tables may have changed since, so the cluster is inspected again.
+    pub(super) fn revive_backup(&mut self, ctx: &Context<'_>, out: &mut Output) {
+        if self.record.phase() == Phase::Dump {
+            self.enter(Phase::Inspect, ctx, out);
+        }
+    }
+
+    /// Takes the answer to the inspection in.
+    ///
+    /// # Errors
+    /// None of its own; what is wrong with the keyspace or its tables fails the job.
+    pub(super) fn take_inspection(&mut self, result: v1::InspectResult, ctx: &Context<'_>, out: &mut Output) {
+        let Some(spec) = self.backup_spec().cloned() else { return };
+        if !result.keyspace_exists {
+            let message = format!(
+                "keyspace {} does not exist on cluster {}; names are case-sensitive, as the database stores them",
+                spec.keyspace, result.cluster_name
+            );
+            self.fail_with(ErrorKind::NotFound, message, ctx, out);
+            return;
+        }
+        let present: BTreeSet<String> = result.tables.iter().map(name_of).collect();
+        let absent: Vec<&str> =
+            spec.tables.iter().filter(|name| !present.contains(*name)).map(String::as_str).collect();
+        if !absent.is_empty() {
+            let message = format!("keyspace {} has no table {}", spec.keyspace, absent.join(", "));
+            self.fail_with(ErrorKind::NotFound, message, ctx, out);
+            return;
+        }
+        for warning in result.warnings.iter().chain(result.tables.iter().flat_map(|table| &table.warnings)) {
+            self.warn(warning.clone(), out);
+        }
+        let known = v1::InspectResult { ring: Vec::new(), tables: Vec::new(), ..result.clone() };
+        self.record.cluster = Some(known);
+        self.run.inspected = Some(result);
+        self.run.parents = None;
+        self.touch(out);
+    }
+
+    /// What a lease of a backup tells its worker.
+    pub(super) fn backup_work(&self, assignment: &Assignment, spec: &v1::BackupSpec) -> Work {
+        match (assignment.kind(), assignment.table().and_then(|number| self.tables.get(&number))) {
+            (WorkKind::Dump, Some(table)) => Work::Dump(self.dump_shard(assignment, table, spec)),
+            (WorkKind::Capture, _) => Work::Capture(v1::CaptureSchema {
+                keyspace: spec.keyspace.clone(),
+                tables: spec.tables.clone(),
+                backup_id: self.record.backup_id.clone(),
+            }),
+            _ => Work::Inspect(v1::InspectCluster {
+                keyspace: spec.keyspace.clone(),
+                tables: spec.tables.clone(),
+                read_consistency: spec.read_consistency,
+                sizes: true,
+            }),
+        }
+    }
+
+    fn dump_shard(&self, assignment: &Assignment, table: &Table, spec: &v1::BackupSpec) -> v1::DumpShard {
+        let run = assignment.run();
+        let resume_parts = table.dumped.get(&run.first).map(|dumped| dumped.chunks.clone()).unwrap_or_default();
+        let stored: u64 = resume_parts.iter().map(|chunk| chunk.rows).sum();
+        let elsewhere = super::pieces::rows_in(table, assignment.covers()) - stored;
+        v1::DumpShard {
+            table: Some(table.inspected.clone()),
+            grid_exponent: table.plan.grid_exponent,
+            segment_first: run.first,
+            segments: run.count,
+            resume_parts,
+            parent_chunks: self.parent_chunks(table, run),
+            compression: spec.compression,
+            chunk_rows_max: spec.chunk_rows_max,
+            // Rows of this lease, those of `resume_parts` among them.
+            limit_rows: assignment.limit_rows().saturating_sub(elsewhere),
+            fetch_size: if spec.fetch_size == 0 { FETCH_SIZE } else { spec.fetch_size },
+            read_consistency: spec.read_consistency,
+            values_only: spec.values_only,
+            backup_id: self.record.backup_id.clone(),
+        }
+    }
+
+    fn parent_chunks(&self, table: &Table, run: Run) -> Vec<v1::Chunk> {
+        let parent = self.run.parents.as_ref().and_then(|parents| parents.get(table.name()));
+        let Some(parent) = parent.filter(|parent| parent.index.grid() == table.grid()) else { return Vec::new() };
+        let segments = run.first..run.first + run.count;
+        segments.flat_map(|segment| parent.index.segment_chunks(segment)).take(PARENT_CHUNKS_MAX).cloned().collect()
+    }
+
+    /// Takes what work without pieces gave; tells whether it is over.
+    ///
+    /// # Errors
+    /// `Invalid` where it is said to be over and gave nothing.
+    pub(super) fn take_result(
+        &mut self,
+        kind: WorkKind,
+        request: v1::CompleteRequest,
+        ctx: &Context<'_>,
+        out: &mut Output,
+    ) -> Result<bool, Failure> {
+        let given = match kind {
+            WorkKind::Inspect => request.inspected.map(|result| self.take_inspection(result, ctx, out)),
+            WorkKind::Capture => request.captured.map(|result| {
+                for warning in &result.warnings {
+                    self.warn(warning.clone(), out);
+                }
+                self.record.captured = Some(result);
+                self.touch(out);
+            }),
+            _ => request.applied.map(|result| {
+                for warning in result.warnings {
+                    self.warn(warning, out);
+                }
+            }),
+        };
+        match given {
+            Some(()) => Ok(true),
+            None if request.ended => {
+                let message = format!("{kind:?} was said to be ended, but gave no result; the worker is broken");
+                Err(Failure::new(ErrorKind::Invalid, message))
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// Whether tables may be leased: a dump knows its parents by then.
+    pub(super) fn are_tables_ready(&self) -> bool {
+        match self.work() {
+            job_spec::Work::Backup(_) => self.run.parents.is_some() && self.record.phase() == Phase::Dump,
+            job_spec::Work::Restore(_) => true,
+        }
+    }
+
+    /// Whether anything may be leased or recorded.
+    pub(super) fn is_ready(&self) -> bool {
+        match self.work() {
+            job_spec::Work::Backup(_) => true,
+            job_spec::Work::Restore(_) => self.run.backup.is_some(),
+        }
+    }
+}
+
+fn name_of(table: &v1::InspectedTable) -> String {
+    table.table.as_ref().map(|name| name.table.clone()).unwrap_or_default()
+}
+
+fn parent_of(parent: &ParentIndex) -> Parent {
+    let mut segments_filled = 0;
+    let mut last = None;
+    for chunk in parent.index.chunks() {
+        segments_filled += u64::from(last != Some(chunk.segment));
+        last = Some(chunk.segment);
+    }
+    Parent {
+        backup_id: parent.backup_id.clone(),
+        grid: parent.index.grid(),
+        encoded_bytes: parent.index.totals().encoded_bytes,
+        segments_filled,
+    }
+}

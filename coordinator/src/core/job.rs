@@ -1,0 +1,511 @@
+//! One job: its record, tables and assignments, its actions in the repository, and its end.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ringvault_archive::index::TableIndex;
+use ringvault_proto::{
+    error::{ErrorKind, Failure, Verdict},
+    v1::{self, JobState, job_spec::Work},
+};
+use ringvault_runtime::retry::Backoff;
+
+use super::{
+    assignment::{Assignment, Hold},
+    event::{Action, Effect, LoadedBackup, Now, Outcome, Output, ParentIndex},
+    ms,
+    table::Table,
+    workers::{Proof, Worker},
+};
+use crate::{
+    plan::Run as Segments,
+    record::{AssignmentRecord, Change, HoldKind, JobRecord, Phase, WorkKind},
+    settings::Settings,
+};
+
+/// Warnings that a job keeps.
+const WARNINGS_MAX: usize = 100;
+
+/// How often a sign of life is journaled, in ms.
+const ACTIVE_EVERY_MS: u64 = 60_000;
+
+/// How long unavailable things are waited for where the spec does not say, in ms.
+const PATIENCE_MS: u64 = 15 * 60 * 1000;
+
+/// What a decision about a job may look at besides the job.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Context<'a> {
+    pub(crate) now: Now,
+    pub(crate) settings: &'a Settings,
+    pub(crate) workers: &'a BTreeMap<String, Worker>,
+}
+
+/// An action in the repository that a job waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waiting {
+    Open,
+    Parents,
+    Backup,
+    Publish,
+}
+
+/// What a job knows only since it last began to go on; nothing of it is journaled.
+#[derive(Debug, Default)]
+pub(super) struct Run {
+    /// Outcomes of other runs are ignored.
+    pub(super) number: u64,
+    /// The repository was opened.
+    pub(super) opened: bool,
+    /// What workers must read, and where; none in a dry run.
+    pub(super) nonce: Option<(String, String)>,
+    /// Parents by table name.
+    pub(super) parents: Option<BTreeMap<String, ParentIndex>>,
+    /// The backup that is restored, without its tables.
+    pub(super) backup: Option<LoadedBackup>,
+    /// The cluster with ring and tables, until the plan is made.
+    pub(super) inspected: Option<v1::InspectResult>,
+    /// The action that was asked for.
+    pub(super) waiting: Option<Waiting>,
+    /// No action before this, in monotonic ms.
+    pub(super) pause_until_ms: u64,
+    /// How often the present action failed.
+    pub(super) failures: u32,
+    /// Why it did.
+    pub(super) trouble: Option<String>,
+}
+
+/// A job.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) id: String,
+    pub(crate) record: JobRecord,
+    pub(crate) tables: BTreeMap<u32, Table>,
+    pub(crate) assignments: BTreeMap<u32, Assignment>,
+    /// Waiting assignments without a table.
+    pub(super) loose: BTreeSet<u32>,
+    /// Leased assignments.
+    pub(super) leased: BTreeSet<u32>,
+    /// Assignments that are not done.
+    pub(super) undone: usize,
+    pub(super) run: Run,
+    /// What each worker said of the nonce.
+    pub(super) proofs: BTreeMap<String, Proof>,
+    /// Since when no worker can do its work, in monotonic ms.
+    pub(super) starving_since_ms: Option<u64>,
+}
+
+impl Job {
+    /// A job as its record says, without tables and assignments.
+    pub(super) fn new(record: JobRecord, run_number: u64) -> Self {
+        Self {
+            id: record.job_id.clone(),
+            record,
+            tables: BTreeMap::new(),
+            assignments: BTreeMap::new(),
+            loose: BTreeSet::new(),
+            leased: BTreeSet::new(),
+            undone: 0,
+            run: Run { number: run_number, ..Run::default() },
+            proofs: BTreeMap::new(),
+            starving_since_ms: None,
+        }
+    }
+
+    pub(super) fn work(&self) -> &Work {
+        let spec = self.record.spec.as_ref().expect("checked where the job was submitted or loaded");
+        spec.work.as_ref().expect("checked where the job was submitted or loaded")
+    }
+
+    pub(super) fn is_dry_run(&self) -> bool {
+        self.record.spec.as_ref().is_some_and(|spec| spec.dry_run)
+    }
+
+    /// The profile of its cluster.
+    pub(super) fn cluster(&self) -> &str {
+        match self.work() {
+            Work::Backup(spec) => &spec.cluster,
+            Work::Restore(spec) => &spec.cluster,
+        }
+    }
+
+    /// Profile, directory or URL of its repository.
+    pub(super) fn repository(&self) -> &str {
+        match self.work() {
+            Work::Backup(spec) => &spec.repository,
+            Work::Restore(spec) => &spec.repository,
+        }
+    }
+
+    pub(super) fn patience_ms(&self) -> u64 {
+        let patience = match self.work() {
+            Work::Backup(spec) => spec.patience_ms,
+            Work::Restore(spec) => spec.patience_ms,
+        };
+        if patience == 0 { PATIENCE_MS } else { patience }
+    }
+
+    pub(super) fn tables_parallel(&self) -> usize {
+        let (asked, default) = match self.work() {
+            Work::Backup(spec) => (spec.tables_parallel, 2),
+            Work::Restore(spec) => (spec.tables_parallel, 4),
+        };
+        usize::try_from(if asked == 0 { default } else { asked }).unwrap_or(usize::MAX)
+    }
+
+    /// Whether it goes on by itself.
+    pub(crate) fn is_active(&self) -> bool {
+        match self.record.state() {
+            JobState::Preparing | JobState::Running | JobState::Publishing | JobState::Verifying => true,
+            JobState::Unspecified | JobState::Done | JobState::Failed | JobState::Cancelled | JobState::Interrupted => {
+                false
+            }
+        }
+    }
+
+    /// Whether it is over, unless it is submitted again.
+    pub(super) fn is_ended(&self) -> bool {
+        !self.is_active() && self.record.state() != JobState::Interrupted
+    }
+
+    /// Whether tables, assignments or pieces of it are kept.
+    pub(super) fn holds_work(&self) -> bool {
+        !(self.tables.is_empty() && self.assignments.is_empty())
+    }
+
+    /// Its record changed.
+    pub(super) fn touch(&self, out: &mut Output) {
+        out.dirty.insert(self.id.clone());
+    }
+
+    /// It shows a sign of life.
+    pub(super) fn live(&mut self, now: Now, out: &mut Output) {
+        out.changed.insert(self.id.clone());
+        if now.unix_ms.saturating_sub(self.record.active_unix_ms) >= ACTIVE_EVERY_MS {
+            self.record.active_unix_ms = now.unix_ms;
+            self.touch(out);
+        }
+    }
+
+    /// Goes over to a phase.
+    pub(super) fn enter(&mut self, phase: Phase, ctx: &Context<'_>, out: &mut Output) {
+        self.record.phase = phase.into();
+        self.record.state = state_in(phase).into();
+        self.record.active_unix_ms = ctx.now.unix_ms;
+        self.run.trouble = None;
+        self.touch(out);
+    }
+
+    /// Tells people something, once.
+    pub(super) fn warn(&mut self, warning: String, out: &mut Output) {
+        if self.record.warnings.len() < WARNINGS_MAX && !self.record.warnings.contains(&warning) {
+            self.record.warnings.push(warning);
+            self.touch(out);
+        }
+    }
+
+    /// Adds an assignment.
+    pub(super) fn add(
+        &mut self,
+        kind: WorkKind,
+        table: Option<u32>,
+        covers: Segments,
+        limit_rows: u64,
+        out: &mut Output,
+    ) {
+        let record = AssignmentRecord {
+            job_id: self.id.clone(),
+            ordinal: self.record.next_assignment,
+            kind: kind.into(),
+            table,
+            first: covers.first,
+            count: covers.count,
+            limit_rows,
+            ..AssignmentRecord::default()
+        };
+        self.record.next_assignment += 1;
+        self.touch(out);
+        out.changes.push(Change::PutAssignment(record.clone()));
+        out.work = true;
+        self.insert(record);
+    }
+
+    /// Takes an assignment in that is in the journal.
+    pub(super) fn insert(&mut self, record: AssignmentRecord) {
+        let (ordinal, table) = (record.ordinal, record.table);
+        let done = record.hold() == HoldKind::Done;
+        self.assignments.insert(ordinal, Assignment::new(record));
+        let table = table.map(|table| self.tables.entry(table).or_default());
+        if let Some(table) = table {
+            table.undone += u32::from(!done);
+            if !done {
+                table.queued.insert(ordinal);
+            }
+        } else if !done {
+            self.loose.insert(ordinal);
+        }
+        self.undone += usize::from(!done);
+    }
+
+    /// Changes who has an assignment, in every place that knows it, and journals it.
+    pub(super) fn set_hold(&mut self, ordinal: u32, hold: Hold, out: &mut Output) {
+        let Some(assignment) = self.assignments.get_mut(&ordinal) else { return };
+        let table = assignment.table().and_then(|table| self.tables.get_mut(&table));
+        if let (Hold::Leased(lease), Some(table)) = (&assignment.hold, table) {
+            table.counts.retries += lease.progress.retries;
+        }
+        assignment.hold = hold;
+        self.place(ordinal);
+        if let Some(assignment) = self.assignments.get(&ordinal) {
+            out.changes.push(Change::PutAssignment(assignment.to_record()));
+        }
+        out.work = true;
+        out.changed.insert(self.id.clone());
+    }
+
+    /// Puts an assignment into the queue or set that its hold asks for.
+    pub(super) fn place(&mut self, ordinal: u32) {
+        let Some(assignment) = self.assignments.get(&ordinal) else { return };
+        let (queued, leased) = match assignment.hold {
+            Hold::Queued { .. } => (true, false),
+            Hold::Leased(_) => (false, true),
+            Hold::Done => (false, false),
+        };
+        let table = assignment.table().and_then(|table| self.tables.get_mut(&table));
+        if !queued && !leased {
+            self.undone -= 1;
+        }
+        let table = table.map(|table| {
+            table.undone -= u32::from(!queued && !leased);
+            table
+        });
+        let queue = match table {
+            Some(table) => &mut table.queued,
+            None => &mut self.loose,
+        };
+        if queued {
+            queue.insert(ordinal)
+        } else {
+            queue.remove(&ordinal)
+        };
+        if leased {
+            self.leased.insert(ordinal)
+        } else {
+            self.leased.remove(&ordinal)
+        };
+    }
+
+    /// Whether it has any assignment of the kind.
+    pub(super) fn has(&self, kind: WorkKind) -> bool {
+        self.assignments.values().any(|assignment| assignment.kind() == kind)
+    }
+
+    /// Asks for an action in the repository, unless one is under way or a pause lasts.
+    pub(super) fn want(&mut self, waiting: Waiting, ctx: &Context<'_>, out: &mut Output, action: Action) {
+        if self.run.waiting.is_some() || ctx.now.ms < self.run.pause_until_ms {
+            return;
+        }
+        self.run.waiting = Some(waiting);
+        self.act(action, out);
+    }
+
+    fn act(&self, action: Action, out: &mut Output) {
+        let (job, run, repository) = (self.id.clone(), self.run.number, self.repository().to_owned());
+        out.effects.push(Effect::Act { job, run, repository, action });
+    }
+
+    /// An action ended.
+    pub(super) fn acted(&mut self, run: u64, outcome: Result<Outcome, Failure>, ctx: &Context<'_>, out: &mut Output) {
+        if !self.is_active() || run != self.run.number {
+            return;
+        }
+        let Some(waiting) = self.run.waiting.take() else { return };
+        match (waiting, outcome) {
+            (Waiting::Open, Ok(Outcome::Opened { nonce, object })) => {
+                self.run.opened = true;
+                self.run.nonce = Some((nonce, object));
+            }
+            (Waiting::Parents, Ok(Outcome::Parents(parents))) => {
+                let named = |parent: ParentIndex| (table_of(&parent.index), parent);
+                self.run.parents = Some(parents.into_iter().map(named).collect());
+            }
+            (Waiting::Backup, Ok(Outcome::Backup(backup))) => self.take_backup(*backup, out),
+            (Waiting::Publish, Ok(Outcome::Published)) => {
+                self.finish(JobState::Done, None, ctx, out);
+                return;
+            }
+            (_, Err(failure)) => {
+                self.action_failed(failure, ctx, out);
+                return;
+            }
+            (_, Ok(_)) => {
+                let failure = Failure::new(ErrorKind::Internal, "a repository action gave the outcome of another");
+                self.finish(JobState::Failed, Some(failure), ctx, out);
+                return;
+            }
+        }
+        self.run.failures = 0;
+        self.run.trouble = None;
+        out.work = true;
+        out.changed.insert(self.id.clone());
+        self.advance(ctx, out);
+    }
+
+    fn action_failed(&mut self, failure: Failure, ctx: &Context<'_>, out: &mut Output) {
+        self.run.failures += 1;
+        let retry = failure.kind.verdict() == Verdict::Retry && self.run.failures < ctx.settings.attempts_max;
+        if !retry {
+            self.finish(JobState::Failed, Some(failure), ctx, out);
+            return;
+        }
+        self.run.pause_until_ms = ctx.now.ms + pause_ms(ctx.settings, self.run.failures, &self.id, 0);
+        self.run.trouble = Some(failure.message);
+        out.changed.insert(self.id.clone());
+    }
+
+    /// Goes on as far as it can.
+    pub(super) fn advance(&mut self, ctx: &Context<'_>, out: &mut Output) {
+        while self.is_active() {
+            let went_on = match self.work() {
+                Work::Backup(_) => self.step_backup(ctx, out),
+                Work::Restore(_) => self.step_restore(ctx, out),
+            };
+            if !went_on {
+                return;
+            }
+        }
+    }
+
+    /// Opens the repository first; tells whether that is done. A dry run writes nothing, so it needs no proof.
+    pub(super) fn is_open(&mut self, create: bool, ctx: &Context<'_>, out: &mut Output) -> bool {
+        if !self.run.opened && !self.is_dry_run() {
+            self.want(Waiting::Open, ctx, out, Action::Open { create });
+        }
+        self.run.opened || self.is_dry_run()
+    }
+
+    /// Fails it.
+    pub(super) fn fail_with(
+        &mut self,
+        kind: ErrorKind,
+        message: impl Into<String>,
+        ctx: &Context<'_>,
+        out: &mut Output,
+    ) {
+        self.finish(JobState::Failed, Some(Failure::new(kind, message)), ctx, out);
+    }
+
+    /// Ends it. Its leases are nobody's from now on, and reports of their holders are told so.
+    pub(super) fn finish(&mut self, state: JobState, failure: Option<Failure>, ctx: &Context<'_>, out: &mut Output) {
+        self.record.state = state.into();
+        self.record.failure = failure.map(Into::into);
+        self.record.finished_unix_ms = ctx.now.unix_ms;
+        self.record.active_unix_ms = ctx.now.unix_ms;
+        for ordinal in self.leased.clone() {
+            self.set_hold(ordinal, Hold::Queued { not_before_ms: 0 }, out);
+        }
+        self.record.tables_ended = self.tables_progress();
+        if self.run.nonce.take().is_some() {
+            self.act(Action::DeleteProbe, out);
+        }
+        self.proofs.clear();
+        self.starving_since_ms = None;
+        self.run = Run { number: self.run.number, ..Run::default() };
+        self.touch(out);
+        if matches!(state, JobState::Done | JobState::Cancelled) {
+            self.drop_work(out);
+        }
+    }
+
+    /// Forgets tables, assignments and pieces; the job stays to be looked at.
+    pub(super) fn drop_work(&mut self, out: &mut Output) {
+        if self.holds_work() {
+            out.changes.push(Change::DeleteWork(self.id.clone()));
+        }
+        self.tables.clear();
+        self.assignments.clear();
+        self.loose.clear();
+        self.leased.clear();
+        self.undone = 0;
+    }
+
+    /// Begins to go on again, as a submission asked for.
+    pub(super) fn revive(&mut self, run_number: u64, ctx: &Context<'_>, out: &mut Output) {
+        self.run = Run { number: run_number, ..Run::default() };
+        self.record.resubmitted_unix_ms = ctx.now.unix_ms;
+        self.record.failure = None;
+        self.record.finished_unix_ms = 0;
+        self.record.warnings.clear();
+        self.record.tables_ended.clear();
+        self.record.rows_kept = self.tables.values().map(|table| kept(table).0).sum();
+        self.record.bytes_kept = self.tables.values().map(|table| kept(table).1).sum();
+        for table in self.tables.values_mut() {
+            (table.counts.rows_shown, table.counts.bytes_shown) = (0, 0);
+        }
+        for assignment in self.assignments.values_mut() {
+            assignment.forgive();
+            if let Hold::Queued { not_before_ms } = &mut assignment.hold {
+                *not_before_ms = 0;
+                out.changes.push(Change::PutAssignment(assignment.to_record()));
+            }
+        }
+        let phase = self.record.phase();
+        self.enter(phase, ctx, out);
+        match self.work() {
+            Work::Backup(_) => self.revive_backup(ctx, out),
+            Work::Restore(_) => self.revive_restore(out),
+        }
+    }
+
+    /// An assignment in words.
+    pub(super) fn describe(&self, ordinal: u32) -> String {
+        let Some(assignment) = self.assignments.get(&ordinal) else { return "an unknown assignment".to_owned() };
+        let table = assignment.table().and_then(|table| self.tables.get(&table)).map(Table::full_name);
+        let table = table.unwrap_or_default();
+        let Segments { first, count } = assignment.covers();
+        let last = first + count.saturating_sub(1);
+        match assignment.kind() {
+            WorkKind::Inspect => "reading the cluster's tables and sizes".to_owned(),
+            WorkKind::Capture => "capturing the schema".to_owned(),
+            WorkKind::Preflight => "checking the target before the restore".to_owned(),
+            WorkKind::Before => "creating the schema".to_owned(),
+            WorkKind::After => "creating indexes and views".to_owned(),
+            WorkKind::Dump => format!("dumping {table}, segments {first} to {last}"),
+            WorkKind::Check => format!("checking the chunks of {table}, segments {first} to {last}"),
+            WorkKind::Restore => format!("restoring {table}, chunks {first} to {last}"),
+            WorkKind::Compare => format!("comparing {table}, segments {first} to {last}"),
+        }
+    }
+}
+
+/// Rows and bytes of the recorded pieces of a table.
+fn kept(table: &Table) -> (u64, u64) {
+    if table.index.is_some() || table.restored.is_empty() {
+        return (table.counts.rows, table.counts.encoded_bytes);
+    }
+    (table.restored.values().map(|done| done.rows).sum(), 0)
+}
+
+/// The table's own name in an index.
+fn table_of(index: &TableIndex) -> String {
+    index.table().table.as_ref().map(|name| name.table.clone()).unwrap_or_default()
+}
+
+/// What people see of a phase.
+fn state_in(phase: Phase) -> JobState {
+    match phase {
+        Phase::Fresh | Phase::Inspect | Phase::Preflight => JobState::Preparing,
+        Phase::Dump | Phase::Check | Phase::Before | Phase::Write => JobState::Running,
+        Phase::Publish | Phase::After => JobState::Publishing,
+        Phase::Compare => JobState::Verifying,
+    }
+}
+
+/// The pause behind the `failures`th failure (1-based) of something of a job, with a jitter that comes from its name.
+pub(super) fn pause_ms(settings: &Settings, failures: u32, job: &str, ordinal: u32) -> u64 {
+    let Ok(backoff) = Backoff::new(settings.backoff_first, settings.backoff_max) else { return 1000 };
+    let bare = ms(backoff.bare(failures.saturating_sub(1)));
+    let seed = job.bytes().chain(ordinal.to_le_bytes()).chain(failures.to_le_bytes());
+    // FNV-1a: chance would have no place in the core, and neighbours only must not wake together.
+    let hash =
+        seed.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    bare / 2 + (hash >> 16) % (bare / 2 + 1)
+}

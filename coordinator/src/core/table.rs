@@ -1,0 +1,175 @@
+//! What is known of one table of a job: its grid, its recorded pieces, and which of its assignments wait.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use ringvault_archive::index::TableIndex;
+use ringvault_proto::{grid::Grid, v1};
+
+use crate::record::{Piece, TableRecord};
+
+/// What a dump has stored of a segment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Dumped {
+    /// By part, without gaps.
+    pub(crate) chunks: Vec<v1::Chunk>,
+    /// No chunk is to come.
+    pub(crate) closed: bool,
+}
+
+/// What the recorded pieces of a table amount to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) rows: u64,
+    pub(crate) encoded_bytes: u64,
+    pub(crate) stored_bytes: u64,
+    pub(crate) chunks_new: u64,
+    pub(crate) chunks_reused: u64,
+    pub(crate) cells_expired: u64,
+    /// Of ended leases.
+    pub(crate) retries: u64,
+    /// The most rows and bytes ever shown, so that counts don't fall when a lease is lost.
+    pub(crate) rows_shown: u64,
+    pub(crate) bytes_shown: u64,
+}
+
+/// A table of a job.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    /// As inspected, or as in the backup.
+    pub(crate) inspected: v1::InspectedTable,
+    /// What was planned; of a restore, what the backup holds.
+    pub(crate) plan: v1::TablePlan,
+    /// Of a dump, by segment.
+    pub(crate) dumped: BTreeMap<u64, Dumped>,
+    /// Closed segments.
+    pub(crate) closed: u64,
+    /// Of a restore, once the backup is loaded.
+    pub(crate) index: Option<Arc<TableIndex>>,
+    /// Chunks whose rows were acknowledged, by segment and part.
+    pub(crate) restored: BTreeMap<(u64, u32), v1::ChunkDone>,
+    /// Segments whose objects were checked.
+    pub(crate) checked: BTreeMap<u64, v1::SegmentVerified>,
+    /// Segments that were compared with the target.
+    pub(crate) compared: BTreeMap<u64, v1::SegmentVerified>,
+    /// What it amounts to.
+    pub(crate) counts: Counts,
+    /// Assignments that wait for a worker.
+    pub(crate) queued: BTreeSet<u32>,
+    /// Assignments that are not done, waiting or leased.
+    pub(crate) undone: u32,
+}
+
+impl Table {
+    /// A table of a backup as it was planned.
+    pub(crate) fn planned(record: &TableRecord) -> Self {
+        Self {
+            inspected: record.table.clone().unwrap_or_default(),
+            plan: record.plan.clone().unwrap_or_default(),
+            ..Self::default()
+        }
+    }
+
+    /// Its own name.
+    pub(crate) fn name(&self) -> &str {
+        self.inspected.table.as_ref().map_or("", |name| name.table.as_str())
+    }
+
+    /// Its name with its keyspace, for people.
+    pub(crate) fn full_name(&self) -> String {
+        self.inspected.table.as_ref().map_or_else(String::new, |name| format!("{}.{}", name.keyspace, name.table))
+    }
+
+    /// Its grid.
+    pub(crate) fn grid(&self) -> Grid {
+        Grid::try_from(self.plan.grid_exponent).expect("checked where the plan was made or loaded")
+    }
+
+    /// Takes a piece in that was or will be committed.
+    pub(crate) fn record(&mut self, piece: Piece) {
+        match piece {
+            Piece::Stored(chunk) => {
+                self.counts.rows += chunk.rows;
+                self.counts.encoded_bytes += chunk.encoded_bytes;
+                if chunk.reused {
+                    self.counts.chunks_reused += 1;
+                } else {
+                    self.counts.chunks_new += 1;
+                    self.counts.stored_bytes += chunk.stored_bytes;
+                }
+                self.dumped.entry(chunk.segment).or_default().chunks.push(chunk);
+            }
+            Piece::Closed(segment) => {
+                self.dumped.entry(segment).or_default().closed = true;
+                self.closed += 1;
+            }
+            Piece::Restored(done) => {
+                if let Some(chunk) = self.chunk(done.segment, done.part).map(|(_, chunk)| chunk.clone()) {
+                    self.counts.rows += chunk.rows;
+                    self.counts.encoded_bytes += chunk.encoded_bytes;
+                }
+                self.counts.cells_expired += done.cells_expired;
+                self.restored.insert((done.segment, done.part), done);
+            }
+            Piece::Checked(verified) => drop(self.checked.insert(verified.segment, verified)),
+            Piece::Compared(verified) => drop(self.compared.insert(verified.segment, verified)),
+        }
+    }
+
+    /// Gives a restored table its index, and counts again what was recorded before it was known.
+    pub(crate) fn set_index(&mut self, index: TableIndex) {
+        let totals = index.totals();
+        self.inspected = index.table().clone();
+        self.plan = v1::TablePlan {
+            table: index.table().table.clone(),
+            bytes_estimated: totals.encoded_bytes,
+            partitions_estimated: 0,
+            estimated_by: "backup".to_owned(),
+            grid_exponent: index.grid().exponent(),
+            shards: 0,
+            parent_backup_id: String::new(),
+        };
+        self.index = Some(Arc::new(index));
+        self.counts = Counts { retries: self.counts.retries, ..Counts::default() };
+        for done in std::mem::take(&mut self.restored).into_values() {
+            self.record(Piece::Restored(done));
+        }
+    }
+
+    /// All chunks of a restored table, by segment and part.
+    pub(crate) fn chunks(&self) -> &[v1::Chunk] {
+        self.index.as_ref().map_or(&[], |index| index.chunks())
+    }
+
+    /// A chunk of a restored table, with its position in the index.
+    pub(crate) fn chunk(&self, segment: u64, part: u32) -> Option<(u64, &v1::Chunk)> {
+        let chunks = self.chunks();
+        let position = chunks.binary_search_by_key(&(segment, part), |chunk| (chunk.segment, chunk.part)).ok()?;
+        Some((u64::try_from(position).ok()?, &chunks[position]))
+    }
+
+    /// The chunks of some segments of a restored table.
+    pub(crate) fn chunks_of(&self, first: u64, count: u64) -> &[v1::Chunk] {
+        let chunks = self.chunks();
+        let start = chunks.partition_point(|chunk| chunk.segment < first);
+        let end = chunks.partition_point(|chunk| chunk.segment < first + count);
+        &chunks[start..end]
+    }
+
+    /// Whether a dump of the segment is over.
+    pub(crate) fn is_closed(&self, segment: u64) -> bool {
+        self.dumped.get(&segment).is_some_and(|dumped| dumped.closed)
+    }
+
+    /// Whether a dump of the segment stored anything.
+    pub(crate) fn is_begun(&self, segment: u64) -> bool {
+        self.dumped.contains_key(&segment)
+    }
+
+    /// Whether any piece is recorded.
+    pub(crate) fn has_pieces(&self) -> bool {
+        !(self.dumped.is_empty() && self.restored.is_empty() && self.checked.is_empty() && self.compared.is_empty())
+    }
+}

@@ -1,0 +1,234 @@
+//! Judges what clients submit, at the edge: every message names the field, what is wrong with it and what to do.
+
+use std::collections::BTreeSet;
+
+use ringvault_archive::repository::Location;
+use ringvault_proto::{
+    error::{ErrorKind, Failure},
+    ids::BackupId,
+    v1::{self, Consistency, job_spec::Work},
+};
+
+use crate::settings::Settings;
+
+/// Longest name of a keyspace or table (Cassandra 5.1; older ones end at 48).
+const NAME_BYTES_MAX: usize = 222;
+
+/// Longest name of a profile.
+const PROFILE_BYTES_MAX: usize = 128;
+
+/// Tables that a job names at most.
+const TABLES_MAX: usize = 10_000;
+
+/// Longest repository location.
+const REPOSITORY_BYTES_MAX: usize = 4096;
+
+/// Longest patience, in ms: a week.
+const PATIENCE_MS_MAX: u64 = 7 * 24 * 3600 * 1000;
+
+/// Keyspaces that only the system writes, of Cassandra and of Scylla.
+const SYSTEM_KEYSPACES: [&str; 10] = [
+    "system",
+    "system_schema",
+    "system_auth",
+    "system_distributed",
+    "system_traces",
+    "system_views",
+    "system_virtual_schema",
+    "system_distributed_everywhere",
+    "system_replicated_keys",
+    "system_metadata",
+];
+
+/// Judges a spec.
+///
+/// # Errors
+/// `Invalid`, naming the field.
+pub(crate) fn check(spec: Option<v1::JobSpec>, settings: &Settings) -> Result<v1::JobSpec, Failure> {
+    let spec = spec.ok_or_else(|| invalid("the request holds no spec; say what to do"))?;
+    match &spec.work {
+        Some(Work::Backup(backup)) => check_backup(backup, settings)?,
+        Some(Work::Restore(restore)) => check_restore(restore, settings)?,
+        None => {
+            return Err(invalid("the spec names neither a backup nor a restore; unknown kinds of work are refused"));
+        }
+    }
+    Ok(spec)
+}
+
+fn check_backup(spec: &v1::BackupSpec, settings: &Settings) -> Result<(), Failure> {
+    check_keyspace(&spec.keyspace, "backed up")?;
+    check_tables(&spec.tables)?;
+    check_places(&spec.cluster, &spec.repository, settings)?;
+    known("compression", v1::Compression::try_from(spec.compression).is_ok(), spec.compression)?;
+    known("pace", v1::Pace::try_from(spec.pace).is_ok(), spec.pace)?;
+    check_consistency("read_consistency", spec.read_consistency, false)?;
+    at_most("tables_parallel", spec.tables_parallel.into(), 1024)?;
+    at_most("shards_per_table", spec.shards_per_table.into(), crate::plan::TABLE_SHARDS_MAX)?;
+    at_most("fetch_size", spec.fetch_size.into(), 1_000_000)?;
+    at_most("patience_ms", spec.patience_ms, PATIENCE_MS_MAX)
+}
+
+fn check_restore(spec: &v1::RestoreSpec, settings: &Settings) -> Result<(), Failure> {
+    check_keyspace(&spec.keyspace, "restored")?;
+    check_tables(&spec.tables)?;
+    check_places(&spec.cluster, &spec.repository, settings)?;
+    if !spec.backup_id.is_empty() {
+        spec.backup_id.parse::<BackupId>().map_err(|e| invalid(e.to_string()))?;
+    }
+    known("pace", v1::Pace::try_from(spec.pace).is_ok(), spec.pace)?;
+    check_consistency("write_consistency", spec.write_consistency, true)?;
+    check_consistency("read_consistency", spec.read_consistency, false)?;
+    at_most("tables_parallel", spec.tables_parallel.into(), 1024)?;
+    at_most("batch_rows_max", spec.batch_rows_max.into(), 65_535)?;
+    at_most("retries", spec.retries.into(), 1000)?;
+    at_most("retry_delay_ms", spec.retry_delay_ms, 3_600_000)?;
+    at_most("patience_ms", spec.patience_ms, PATIENCE_MS_MAX)
+}
+
+fn check_keyspace(name: &str, done: &str) -> Result<(), Failure> {
+    check_name("keyspace", name)?;
+    if SYSTEM_KEYSPACES.contains(&name) {
+        return Err(invalid(format!(
+            "keyspace {name} belongs to the database itself and can't be {done}; name one of yours"
+        )));
+    }
+    Ok(())
+}
+
+fn check_name(what: &str, name: &str) -> Result<(), Failure> {
+    let fits = !name.is_empty()
+        && name.len() <= NAME_BYTES_MAX
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if fits {
+        return Ok(());
+    }
+    let hint = "give it as the database stores it, without quotes: letters, digits and underscores";
+    Err(invalid(format!("{name:?} is no {what} name; {hint}")))
+}
+
+fn check_tables(tables: &[String]) -> Result<(), Failure> {
+    at_most("tables", u64::try_from(tables.len()).unwrap_or(u64::MAX), TABLES_MAX as u64)?;
+    let mut seen = BTreeSet::new();
+    for table in tables {
+        check_name("table", table)?;
+        if !seen.insert(table) {
+            return Err(invalid(format!("table {table} is named twice; name it once")));
+        }
+    }
+    Ok(())
+}
+
+fn check_places(cluster: &str, repository: &str, settings: &Settings) -> Result<(), Failure> {
+    if cluster.is_empty() || cluster.len() > PROFILE_BYTES_MAX {
+        return Err(invalid(format!("the cluster profile's name must have 1 to {PROFILE_BYTES_MAX} characters")));
+    }
+    if repository.is_empty() || repository.len() > REPOSITORY_BYTES_MAX {
+        return Err(invalid("name a repository: a profile, an absolute directory, or s3://bucket/prefix"));
+    }
+    location(repository, settings).map(drop)
+}
+
+/// Where a repository is, by profile, directory or URL.
+///
+/// # Errors
+/// `Invalid` for an unknown profile and for what is no location.
+pub(crate) fn location(repository: &str, settings: &Settings) -> Result<Location, Failure> {
+    let Some(text) = settings.location(repository) else {
+        let known: Vec<&str> = settings.repositories.keys().map(String::as_str).collect();
+        let known =
+            if known.is_empty() { "none is configured".to_owned() } else { format!("known are {}", known.join(", ")) };
+        return Err(invalid(format!(
+            "{repository:?} is no repository profile ({known}); give a profile, an absolute directory, or s3://bucket/prefix"
+        )));
+    };
+    text.parse::<Location>().map_err(Failure::from)
+}
+
+fn check_consistency(field: &str, value: i32, write: bool) -> Result<(), Failure> {
+    match Consistency::try_from(value) {
+        Ok(Consistency::Any) if !write => {
+            Err(invalid(format!("{field} is ANY, which no read can have; use LOCAL_QUORUM or another")))
+        }
+        Ok(_) => Ok(()),
+        Err(_) => known(field, false, value),
+    }
+}
+
+fn known(field: &str, known: bool, value: i32) -> Result<(), Failure> {
+    if known {
+        Ok(())
+    } else {
+        Err(invalid(format!("{field} has the unknown value {value}; this coordinator is older than its client")))
+    }
+}
+
+fn at_most(field: &str, value: u64, max: u64) -> Result<(), Failure> {
+    if value <= max { Ok(()) } else { Err(invalid(format!("{field} is {value}; it must be at most {max}"))) }
+}
+
+fn invalid(message: impl Into<String>) -> Failure {
+    Failure::new(ErrorKind::Invalid, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn backup(change: impl FnOnce(&mut v1::BackupSpec)) -> Result<v1::JobSpec, Failure> {
+        let mut spec = v1::BackupSpec {
+            keyspace: "shop".into(),
+            cluster: "prod".into(),
+            repository: "/mnt/bk".into(),
+            ..v1::BackupSpec::default()
+        };
+        change(&mut spec);
+        check(Some(v1::JobSpec { work: Some(Work::Backup(spec)), dry_run: false }), &Settings::fleet())
+    }
+
+    fn refused(change: impl FnOnce(&mut v1::BackupSpec), needle: &str) {
+        let failure = backup(change).expect_err("must be refused");
+        assert_eq!(failure.kind, ErrorKind::Invalid);
+        assert!(failure.message.contains(needle), "{}", failure.message);
+    }
+
+    #[test]
+    fn a_plain_backup_is_accepted() {
+        backup(|_| ()).expect("valid");
+        backup(|spec| spec.tables = vec!["a".into(), "B_2".into()]).expect("valid");
+    }
+
+    #[test]
+    fn every_bad_field_is_refused_by_name() {
+        refused(|spec| spec.keyspace.clear(), "keyspace name");
+        refused(|spec| spec.keyspace = "system_auth".into(), "belongs to the database itself");
+        refused(|spec| spec.keyspace = "a\"b".into(), "without quotes");
+        refused(|spec| spec.tables = vec!["t".into(), "t".into()], "named twice");
+        refused(|spec| spec.cluster.clear(), "cluster profile");
+        refused(|spec| spec.repository.clear(), "name a repository");
+        refused(|spec| spec.repository = "backups".into(), "no repository profile");
+        refused(|spec| spec.read_consistency = Consistency::Any.into(), "ANY");
+        refused(|spec| spec.read_consistency = 77, "unknown value 77");
+        refused(|spec| spec.compression = 9, "compression");
+        refused(|spec| spec.tables_parallel = 5000, "at most 1024");
+    }
+
+    #[test]
+    fn a_request_without_work_is_refused() {
+        assert!(check(None, &Settings::fleet()).is_err());
+        assert!(check(Some(v1::JobSpec::default()), &Settings::fleet()).is_err());
+    }
+
+    #[test]
+    fn a_backup_id_that_could_leave_its_directory_is_refused() {
+        let spec = v1::RestoreSpec {
+            keyspace: "shop".into(),
+            cluster: "prod".into(),
+            repository: "/mnt/bk".into(),
+            backup_id: "../../x".into(),
+            ..v1::RestoreSpec::default()
+        };
+        let spec = v1::JobSpec { work: Some(Work::Restore(spec)), dry_run: false };
+        assert_eq!(check(Some(spec), &Settings::fleet()).expect_err("refused").kind, ErrorKind::Invalid);
+    }
+}
