@@ -64,7 +64,7 @@ impl From<Identity> for String {
 }
 
 /// The two hashes of one row line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RowHash {
     /// Over the values.
     pub values: [u8; 32],

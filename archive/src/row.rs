@@ -1,7 +1,38 @@
 //! Raw cells ↔ one JSON line. Encode and decode stand side by side; equal rows give equal bytes, and decoding gives the
-//! bytes that were encoded, for every CQL type at any nesting.
+//! bytes that were encoded, for every CQL type at any nesting. `FORMAT.md`, "Row line", says it byte by byte.
+//!
+//! - here: lines, encoder and decoder; `line`: the plan that both follow, the columns of a line
+//! - `value`, `composite`: one value of any type; `number`, `text`, `time`, `vint`: scalars
+//! - `times`: writetimes and expiries; `cursor`: JSON tokens
+//!
+//! Both sides go once over their input and reuse their buffers: no allocation a cell. A line that was damaged gives
+//! `Corrupt`, never a panic, and messages name columns, never values.
 
-use crate::{digest::RowHash, error::Result, table::TableLayout};
+mod composite;
+mod cursor;
+mod line;
+mod number;
+mod text;
+mod time;
+mod times;
+mod value;
+mod vint;
+
+use std::{fmt, sync::Arc};
+
+use ringvault_proto::error::ErrorKind;
+
+use self::{
+    cursor::{Cursor, Defect},
+    line::LinePlan,
+    times::LineTimes,
+    value::{ValueReader, ValueWriter},
+};
+use crate::{
+    digest::RowHash,
+    error::{Error, Result},
+    table::{ColumnRole, TableLayout},
+};
 
 /// Times of one cell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,87 +44,282 @@ pub struct CellTime {
 }
 
 /// What a line holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LineKind {
     /// A row: all key columns and the regular columns.
+    #[default]
     Row,
     /// The static columns of a partition: partition key and static columns.
     Static,
 }
 
+impl LineKind {
+    /// Whether lines of this kind hold columns of this role.
+    #[must_use]
+    pub fn holds(self, role: ColumnRole) -> bool {
+        match role {
+            ColumnRole::PartitionKey => true,
+            ColumnRole::Clustering | ColumnRole::Regular => self == Self::Row,
+            ColumnRole::Static => self == Self::Static,
+        }
+    }
+}
+
 /// Writes row lines of one table.
-#[derive(Debug)]
-pub struct RowEncoder {}
+pub struct RowEncoder {
+    plan: Arc<LinePlan>,
+    values: ValueWriter,
+    times: LineTimes,
+}
 
 impl RowEncoder {
     /// For tables of this layout.
     #[must_use]
-    pub fn new(_layout: &TableLayout) -> Self {
-        unimplemented!("helper ROW writes this")
+    pub fn new(layout: &TableLayout) -> Self {
+        Self { plan: LinePlan::new(layout), values: ValueWriter::default(), times: LineTimes::default() }
     }
 
-    /// Appends one line with its newline to `out` and returns the row's hashes. `cells` and `times` hold one entry a
-    /// column of the layout; columns that the kind of line does not hold are ignored; null cells are `None`.
+    /// Appends one line with its newline to `out` and returns the row's hashes. `cells` holds one entry a column of the
+    /// layout, and so does `times` unless it is empty (no times at all); columns that the kind of line does not hold
+    /// are ignored; null cells are `None`, and their times are ignored.
     ///
     /// # Errors
-    /// `Corrupt` where a cell can't be of its type in a way that even the verbatim form can't carry.
+    /// `Corrupt` where a key column is null that can't be: any of the partition key, and all clustering columns of a
+    /// row in a table with statics. `Internal` where the numbers of cells and columns differ. `out` is then unchanged.
     pub fn encode(
         &mut self,
-        _kind: LineKind,
-        _cells: &[Option<&[u8]>],
-        _times: &[CellTime],
-        _out: &mut Vec<u8>,
+        kind: LineKind,
+        cells: &[Option<&[u8]>],
+        times: &[CellTime],
+        out: &mut Vec<u8>,
     ) -> Result<RowHash> {
-        unimplemented!("helper ROW writes this")
+        let columns = self.plan.columns.len();
+        if cells.len() != columns || !(times.is_empty() || times.len() == columns) {
+            return Err(Error::new(
+                ErrorKind::Internal,
+                format!(
+                    "a row of {} has {} cells and {} times for {columns} columns",
+                    self.plan.table,
+                    cells.len(),
+                    times.len()
+                ),
+            ));
+        }
+        let time = |column: usize| times.get(column).copied().unwrap_or_default();
+        self.encode_by(kind, |column| cells[column], time, out)
+    }
+
+    /// As [`RowEncoder::encode`], of a decoded line, whose cells may have been cleared since.
+    ///
+    /// # Errors
+    /// As [`RowEncoder::encode`].
+    pub fn encode_row(&mut self, row: &DecodedRow, out: &mut Vec<u8>) -> Result<RowHash> {
+        self.encode_by(row.kind, |column| row.cell(column), |column| row.time(column), out)
+    }
+
+    fn encode_by<'c>(
+        &mut self,
+        kind: LineKind,
+        cell: impl Fn(usize) -> Option<&'c [u8]>,
+        time: impl Fn(usize) -> CellTime,
+        out: &mut Vec<u8>,
+    ) -> Result<RowHash> {
+        let Self { plan, values, times } = self;
+        plan.check_keys(kind, |column| cell(column).is_some())?;
+        let start = out.len();
+        times.cells.clear();
+        out.push(b'{');
+        for (index, column) in plan.columns.iter().enumerate() {
+            let Some(bytes) = cell(index).filter(|_| kind.holds(column.role)) else { continue };
+            if out.len() > start + 1 {
+                out.push(b',');
+            }
+            out.extend_from_slice(&column.key);
+            values.value(&column.cql_type, bytes, out);
+            if !column.role.is_key() {
+                times.cells.push((index, time(index)));
+            }
+        }
+        let value_hash = *blake3::hash(&out[start..]).as_bytes();
+        times.write(plan, out);
+        out.extend_from_slice(b"}\n");
+        Ok(RowHash { values: value_hash, times: times.hash(plan, &value_hash) })
+    }
+}
+
+/// Names the table only: a buffer may hold cells.
+impl fmt::Debug for RowEncoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RowEncoder").field("table", &self.plan.table).finish_non_exhaustive()
     }
 }
 
 /// Reads row lines of one table.
-#[derive(Debug)]
-pub struct RowDecoder {}
-
-/// A decoded line; reused from line to line.
-#[derive(Debug, Default)]
-pub struct DecodedRow {}
-
-impl DecodedRow {
-    /// What the line holds.
-    #[must_use]
-    pub fn kind(&self) -> LineKind {
-        unimplemented!("helper ROW writes this")
-    }
-
-    /// Raw bytes of a column's cell, by index in the layout; nothing where it is null or not in the line.
-    #[must_use]
-    pub fn cell(&self, _column: usize) -> Option<&[u8]> {
-        unimplemented!("helper ROW writes this")
-    }
-
-    /// The times of that cell.
-    #[must_use]
-    pub fn time(&self, _column: usize) -> CellTime {
-        unimplemented!("helper ROW writes this")
-    }
-
-    /// The row's hashes, as the encoder gave them.
-    #[must_use]
-    pub fn hash(&self) -> RowHash {
-        unimplemented!("helper ROW writes this")
-    }
+pub struct RowDecoder {
+    plan: Arc<LinePlan>,
+    values: ValueReader,
+    times: LineTimes,
 }
 
 impl RowDecoder {
     /// For tables of this layout.
     #[must_use]
-    pub fn new(_layout: &TableLayout) -> Self {
-        unimplemented!("helper ROW writes this")
+    pub fn new(layout: &TableLayout) -> Self {
+        Self { plan: LinePlan::new(layout), values: ValueReader::default(), times: LineTimes::default() }
     }
 
-    /// Decodes one line (with or without its newline) into `row`.
+    /// Decodes one line (with or without its newline) into `row`, whose buffers are reused. The hashes are computed
+    /// from the line as it stands: a line that is readable but not canonical has other ones.
     ///
     /// # Errors
-    /// `Corrupt`, with the column and what is wrong, never the value.
-    pub fn decode(&mut self, _line: &[u8], _row: &mut DecodedRow) -> Result<()> {
-        unimplemented!("helper ROW writes this")
+    /// `Corrupt`, with the column and what is wrong, never the value. `row` is then empty.
+    pub fn decode(&mut self, line: &[u8], row: &mut DecodedRow) -> Result<()> {
+        row.reset(self.plan.columns.len());
+        self.values.reset();
+        self.times.cells.clear();
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        let mut place = line::Place::default();
+        let read = match std::str::from_utf8(line) {
+            Ok(_) => self.read(line, &mut place, row),
+            Err(e) => {
+                place.at = e.valid_up_to();
+                Err("it is not UTF-8")
+            }
+        };
+        read.map_err(|defect| {
+            row.reset(0);
+            self.plan.corrupt(&place, defect)
+        })
+    }
+
+    fn read(&mut self, line: &[u8], place: &mut line::Place, row: &mut DecodedRow) -> Result<(), Defect> {
+        let mut cursor = Cursor::new(line);
+        let columns = self.read_columns(&mut cursor, place, row);
+        place.at = cursor.at();
+        columns?;
+        place.column = None;
+        row.hash.values = *blake3::hash(&line[..cursor.at()]).as_bytes();
+        if cursor.eat(times::TIMES) {
+            let times = self.times.read(&self.plan, &mut cursor);
+            place.at = cursor.at();
+            times?;
+        }
+        row.hash.times = self.times.hash(&self.plan, &row.hash.values);
+        for (column, time) in &self.times.cells {
+            row.times[*column] = *time;
+        }
+        cursor
+            .expect(b"}", "the object does not end behind its last column, or a column is unknown or out of order")?;
+        place.at = cursor.at();
+        if cursor.is_at_end() { Ok(()) } else { Err("something follows the object") }
+    }
+
+    /// Reads the columns, up to the times or the end of the object.
+    fn read_columns(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        place: &mut line::Place,
+        row: &mut DecodedRow,
+    ) -> Result<(), Defect> {
+        cursor.expect(b"{", "a line starts with {")?;
+        for (index, column) in self.plan.columns.iter().enumerate() {
+            let ahead = cursor.rest();
+            let key = if place.column.is_none() { Some(ahead) } else { ahead.strip_prefix(b",") };
+            if !key.is_some_and(|key| key.starts_with(&column.key)) {
+                continue;
+            }
+            cursor.eat(b",");
+            cursor.eat(&column.key);
+            place.column = Some(index);
+            let start = row.bytes.len();
+            self.values.value(&column.cql_type, cursor, &mut row.bytes)?;
+            row.cells[index] = Some((start, row.bytes.len()));
+            if !column.role.is_key() {
+                self.times.cells.push((index, CellTime::default()));
+            }
+        }
+        row.kind = self.plan.kind_of(|column| row.cells[column].is_some())?;
+        Ok(())
+    }
+}
+
+/// Names the table only: a buffer may hold cells.
+impl fmt::Debug for RowDecoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RowDecoder").field("table", &self.plan.table).finish_non_exhaustive()
+    }
+}
+
+/// A decoded line; reused from line to line.
+#[derive(Clone, Default)]
+pub struct DecodedRow {
+    kind: LineKind,
+    /// The cells, one behind the other.
+    bytes: Vec<u8>,
+    /// Start and end in `bytes`, by column.
+    cells: Vec<Option<(usize, usize)>>,
+    times: Vec<CellTime>,
+    hash: RowHash,
+}
+
+impl DecodedRow {
+    /// What the line holds.
+    #[must_use]
+    pub fn kind(&self) -> LineKind {
+        self.kind
+    }
+
+    /// Raw bytes of a column's cell, by index in the layout; nothing where it is null or not in the line.
+    #[must_use]
+    pub fn cell(&self, column: usize) -> Option<&[u8]> {
+        let (start, end) = (*self.cells.get(column)?)?;
+        self.bytes.get(start..end)
+    }
+
+    /// All cells, by column.
+    pub fn cells(&self) -> impl ExactSizeIterator<Item = Option<&[u8]>> {
+        (0..self.cells.len()).map(|column| self.cell(column))
+    }
+
+    /// The times of that cell; none for a key column and a null cell.
+    #[must_use]
+    pub fn time(&self, column: usize) -> CellTime {
+        self.times.get(column).copied().unwrap_or_default()
+    }
+
+    /// Makes a cell null, as a restore does whose time has come. The hashes stay those of the line; encode the row
+    /// again for new ones.
+    pub fn clear_cell(&mut self, column: usize) {
+        if let (Some(cell), Some(time)) = (self.cells.get_mut(column), self.times.get_mut(column)) {
+            *cell = None;
+            *time = CellTime::default();
+        }
+    }
+
+    /// The line's hashes, as the encoder gave them.
+    #[must_use]
+    pub fn hash(&self) -> RowHash {
+        self.hash
+    }
+
+    fn reset(&mut self, columns: usize) {
+        self.kind = LineKind::Row;
+        self.hash = RowHash::default();
+        self.bytes.clear();
+        self.cells.clear();
+        self.cells.resize(columns, None);
+        self.times.clear();
+        self.times.resize(columns, CellTime::default());
+    }
+}
+
+/// Without the cells: they must not get into a log.
+impl fmt::Debug for DecodedRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DecodedRow")
+            .field("kind", &self.kind)
+            .field("bytes", &self.bytes.len())
+            .field("hash", &self.hash)
+            .finish_non_exhaustive()
     }
 }

@@ -213,7 +213,7 @@ mod tests {
             (vec![pk.clone(), column("v", Unspecified, "int")], "role of column \"v\""),
             (vec![pk.clone(), column("v", Regular, "'com.example.Money'")], "column \"v\": type 'com.example.Money'"),
             (vec![pk.clone(), column("v", Regular, "int"), column("ck", Clustering, "int")], "order"),
-            (vec![pk.clone(), column("pk", Regular, "int")], "column \"pk\" stands there twice"),
+            (vec![pk, column("pk", Regular, "int")], "column \"pk\" stands there twice"),
         ] {
             let error = TableLayout::from_message(&table(columns)).expect_err(part);
             assert_eq!(error.kind(), ErrorKind::Invalid);

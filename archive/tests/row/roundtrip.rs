@@ -1,0 +1,153 @@
+//! Decoding gives the bytes that were encoded, whatever they are; what a server could send is readable JSON.
+
+use proptest::prelude::*;
+use ringvault_archive::{
+    cql_type::CqlType,
+    digest::RowHash,
+    row::{CellTime, DecodedRow, LineKind, RowDecoder, RowEncoder},
+    table::TableLayout,
+};
+
+use crate::types::{Dice, any_type, table_of, value_of};
+
+const KEY: &[u8] = &[0, 0, 0, 1];
+
+fn encode(layout: &TableLayout, cell: &[u8]) -> (Vec<u8>, RowHash) {
+    let mut line = Vec::new();
+    let hash = RowEncoder::new(layout)
+        .encode(LineKind::Row, &[Some(KEY), Some(cell)], &[], &mut line)
+        .expect("every byte string can be written");
+    (line, hash)
+}
+
+/// Encodes, decodes, compares, and encodes again; returns the line.
+fn check(cql_type: &CqlType, cell: &[u8]) -> Result<String, TestCaseError> {
+    let layout = table_of(cql_type.clone());
+    let (line, hash) = encode(&layout, cell);
+    let mut row = DecodedRow::default();
+    RowDecoder::new(&layout).decode(&line, &mut row).map_err(|e| TestCaseError::fail(e.to_string()))?;
+    prop_assert_eq!(row.cell(1), Some(cell));
+    prop_assert_eq!(row.cell(0), Some(KEY));
+    prop_assert_eq!(row.hash(), hash);
+    let mut again = Vec::new();
+    let hash_again = RowEncoder::new(&layout).encode_row(&row, &mut again).expect("as before");
+    prop_assert_eq!(&again, &line);
+    prop_assert_eq!(hash_again, hash);
+    let line = String::from_utf8(line).expect("JSON is UTF-8");
+    serde_json::from_str::<serde_json::Value>(&line).map_err(|e| TestCaseError::fail(format!("{e}: {line}")))?;
+    Ok(line)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn values_survive_and_are_readable(cql_type in any_type(), seed: u64) {
+        let cell = value_of(&cql_type, &mut Dice(seed));
+        let line = check(&cql_type, &cell)?;
+        // Verbatim is for what servers don't send; of what they do, only keys in keys in keys in keys need it.
+        prop_assert!(!line.contains("{\"$\":\"0x"), "{}", line);
+    }
+
+    #[test]
+    fn damaged_values_survive(cql_type in any_type(), seed: u64) {
+        let mut dice = Dice(seed);
+        let mut cell = value_of(&cql_type, &mut dice);
+        for _ in 0..=dice.below(3) {
+            let at = dice.below(cell.len() as u64 + 1) as usize;
+            match dice.below(4) {
+                0 => cell.truncate(at),
+                1 => cell.insert(at, dice.next() as u8),
+                _ if at < cell.len() => cell[at] ^= 1 << dice.below(8),
+                _ => cell.push(dice.next() as u8),
+            }
+        }
+        check(&cql_type, &cell)?;
+    }
+
+    #[test]
+    fn arbitrary_bytes_survive(cql_type in any_type(), cell: Vec<u8>) {
+        check(&cql_type, &cell)?;
+    }
+
+    #[test]
+    fn short_bytes_survive_in_every_type(cell in prop::collection::vec(prop_oneof![Just(0u8), Just(1), Just(4), Just(0xff), any::<u8>()], 0..17)) {
+        for cql_type in crate::types::NATIVE {
+            check(&cql_type, &cell)?;
+            check(&CqlType::Map(Box::new(cql_type), Box::new(CqlType::Int)), &cell)?;
+        }
+    }
+
+    #[test]
+    fn different_bytes_give_different_lines(cql_type in any_type(), seed: u64, other: u64) {
+        let (a, b) = (value_of(&cql_type, &mut Dice(seed)), value_of(&cql_type, &mut Dice(other)));
+        let layout = table_of(cql_type);
+        let (line_a, hash_a) = encode(&layout, &a);
+        let (line_b, hash_b) = encode(&layout, &b);
+        prop_assert_eq!(a == b, line_a == line_b);
+        prop_assert_eq!(a == b, hash_a == hash_b);
+    }
+
+    #[test]
+    fn times_survive(times in prop::collection::vec((any::<Option<i64>>(), any::<Option<i64>>()), 3), alike: [bool; 3]) {
+        let mut layout = table_of(CqlType::Int);
+        layout.columns.extend(["x", "y\"", "$z"].map(|name| {
+            crate::types::column(name, ringvault_archive::table::ColumnRole::Regular, CqlType::Int)
+        }));
+        let time = |i: usize| CellTime { writetime: times[i].0, expiry: times[i].1 };
+        let cell_times: Vec<_> = (0..5).map(|i| time(if i < 3 && alike[i] { 0 } else { i % 3 })).collect();
+        let cells = [Some(KEY), Some(KEY), None, Some(KEY), Some(KEY)];
+        let mut line = Vec::new();
+        let hash = RowEncoder::new(&layout).encode(LineKind::Row, &cells, &cell_times, &mut line).expect("a row");
+        serde_json::from_slice::<serde_json::Value>(&line).expect("JSON");
+        let mut row = DecodedRow::default();
+        RowDecoder::new(&layout).decode(&line, &mut row).expect("a line");
+        let expected: Vec<_> = (0..5).map(|i| if [0, 2].contains(&i) { CellTime::default() } else { cell_times[i] }).collect();
+        prop_assert_eq!((0..5).map(|i| row.time(i)).collect::<Vec<_>>(), expected);
+        prop_assert_eq!(row.hash(), hash);
+        let mut again = Vec::new();
+        RowEncoder::new(&layout).encode_row(&row, &mut again).expect("as before");
+        prop_assert_eq!(again, line);
+    }
+}
+
+#[test]
+fn keys_in_keys_in_keys_do_not_explode() {
+    let mut cql_type = CqlType::Text;
+    let mut cell = b"\"\\\"".to_vec();
+    for _ in 0..60 {
+        cql_type = CqlType::Map(Box::new(cql_type), Box::new(CqlType::Int));
+        let key = std::mem::replace(&mut cell, 1i32.to_be_bytes().to_vec());
+        cell.extend((key.len() as i32).to_be_bytes());
+        cell.extend(key);
+        cell.extend((-1i32).to_be_bytes());
+    }
+    let line = check(&cql_type, &cell).expect("survives");
+    assert!(line.len() < 4 * cell.len(), "{} bytes of {}", line.len(), cell.len());
+}
+
+#[test]
+fn composites_nested_to_the_bound_survive() {
+    let mut cql_type = CqlType::Int;
+    let mut cell = vec![0, 0, 0, 7];
+    for _ in 0..ringvault_archive::cql_type::TYPE_NESTING_MAX + 10 {
+        cql_type = CqlType::List(Box::new(cql_type));
+        let element = std::mem::replace(&mut cell, 1i32.to_be_bytes().to_vec());
+        cell.extend((element.len() as i32).to_be_bytes());
+        cell.extend(element);
+    }
+    check(&cql_type, &cell).expect("survives, the innermost verbatim");
+}
+
+#[test]
+fn huge_numbers_and_counts_cost_nothing() {
+    check(&CqlType::VarInt, &[0x7f; 1024]).expect("in digits");
+    check(&CqlType::VarInt, &[0x80; 1024]).expect("in digits");
+    let line = check(&CqlType::VarInt, &[0x7f; 1_000_000]).expect("verbatim");
+    assert!(line.contains("{\"$\":\"0x7f7f"));
+    let ints = CqlType::List(Box::new(CqlType::Int));
+    for count in [i32::MAX, i32::MIN, -1, 1 << 28] {
+        let cell = count.to_be_bytes();
+        assert!(check(&ints, &cell).expect("verbatim").contains("{\"$\":\"0x"));
+    }
+}
