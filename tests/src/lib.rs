@@ -6,6 +6,8 @@
 //! - [`oracle`]: reads tables raw and compares them cell by cell; shares no code with the product
 //! - [`samples`]: keyspaces full of hard cases, and large ones
 //! - [`product`]: the `ringvault` binary as a process
+//! - [`python`]: reads stored files in another language
+//! - [`raw_scan`]: the yardstick of speed
 //! - [`runner`]: runs a suite of live tests that share clusters
 //!
 //! Absent on purpose: any import of `ringvault-archive` or `ringvault-worker`. A comparator that shares code with what
@@ -16,6 +18,8 @@ pub mod cassandra;
 pub mod cql;
 pub mod oracle;
 pub mod product;
+pub mod python;
+pub mod raw_scan;
 pub mod runner;
 pub mod s3;
 pub mod samples;

@@ -25,6 +25,9 @@ pub struct Comparison {
     pub cells: u64,
     /// Cells whose times were compared too.
     pub cells_timed: u64,
+    /// Cells whose elements or fields lost times of their own: all have the newest time and the latest expiry now. Not a
+    /// difference, but never silent.
+    pub flattened: u64,
     /// How many differences there are.
     pub differences: u64,
     /// The first of them, for a person.
@@ -52,6 +55,7 @@ impl Comparison {
         self.rows += other.rows;
         self.cells += other.cells;
         self.cells_timed += other.cells_timed;
+        self.flattened += other.flattened;
         self.differences += other.differences;
         let room = NAMED_MAX.saturating_sub(self.named.len());
         self.named.extend(other.named.into_iter().take(room));
@@ -65,6 +69,9 @@ impl fmt::Display for Comparison {
             "{} differences in {} rows, {} cells, {} of them with times",
             self.differences, self.rows, self.cells, self.cells_timed
         )?;
+        if self.flattened > 0 {
+            write!(f, "; {} cells keep only the newest time of their elements", self.flattened)?;
+        }
         self.named.iter().try_for_each(|named| write!(f, "\n  {named}"))
     }
 }
@@ -147,8 +154,10 @@ fn compare_cells(
                     found.differ(|| format!("{} was {} and is {}", at(), shown(&b.value), shown(&a.value)));
                 } else if scope == Scope::ValuesAndTimes && column.times != Times::Unreadable {
                     found.cells_timed += 1;
-                    if let Some(difference) = time_difference(column, b, a) {
-                        found.differ(|| format!("{} {difference}", at()));
+                    match time_difference(column, b, a) {
+                        None => {}
+                        Some(_) if is_flattened(column, b, a) => found.flattened += 1,
+                        Some(difference) => found.differ(|| format!("{} {difference}", at())),
                     }
                 }
             }
@@ -169,6 +178,22 @@ fn time_difference(column: &Column, before: &StoredCell, after: &StoredCell) -> 
     (!same).then(|| format!("expired at {:?} and does at {:?}", before.expiries, after.expiries))
 }
 
+/// Whether all elements have the newest time and the latest expiry that there were.
+fn is_flattened(column: &Column, before: &StoredCell, after: &StoredCell) -> bool {
+    let newest = before.writetimes.iter().flatten().max();
+    let same_time = after.writetimes.iter().all(|time| time.as_ref() == newest);
+    let latest = latest_expiry(before);
+    let same_expiry = after.expiries.iter().all(|expiry| expiries_agree(latest, *expiry));
+    let as_many = before.writetimes.len() == after.writetimes.len();
+    column.times == Times::OfElements && as_many && same_time && same_expiry
+}
+
+/// `None` if any element lives for ever.
+fn latest_expiry(cell: &StoredCell) -> Option<i64> {
+    let for_ever = cell.expiries.iter().any(Option::is_none);
+    if for_ever { None } else { cell.expiries.iter().flatten().max().copied() }
+}
+
 /// Only the newest time and the latest expiry of a list are kept.
 fn list_time_difference(before: &StoredCell, after: &StoredCell) -> Option<String> {
     let newest = |cell: &StoredCell| cell.writetimes.iter().flatten().max().copied();
@@ -180,11 +205,7 @@ fn list_time_difference(before: &StoredCell, after: &StoredCell) -> Option<Strin
     if !(0..=LIST_TIME_SLACK_US).contains(&late) {
         return Some(format!("is written {late} µs off its newest time"));
     }
-    let latest = |cell: &StoredCell| {
-        let for_ever = cell.expiries.iter().any(Option::is_none);
-        if for_ever { None } else { cell.expiries.iter().flatten().max().copied() }
-    };
-    let (b, a) = (latest(before), latest(after));
+    let (b, a) = (latest_expiry(before), latest_expiry(after));
     (!expiries_agree(b, a)).then(|| format!("expired at {b:?} and does at {a:?}"))
 }
 

@@ -1,2 +1,0 @@
-//! Foundation.
-fn main() {}
