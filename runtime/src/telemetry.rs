@@ -1,5 +1,5 @@
 //! Logs, to standard error. Never a secret, never a cell value: the driver's own spans hold partition keys, so it is
-//! kept at `warn` whatever level is asked for.
+//! kept at `warn` at most. What it says of broken connections is said by our own errors, so it is silent by default.
 
 use std::io::IsTerminal;
 
@@ -33,7 +33,8 @@ pub fn init(level: &str, format: LogFormat) -> Result<(), UnknownLevel> {
         "trace" => "trace",
         _ => return Err(UnknownLevel(level.to_owned())),
     };
-    let filter = EnvFilter::new(format!("warn,ringvault={level}"))
+    let driver = if matches!(level, "debug" | "trace") { "warn" } else { "off" };
+    let filter = EnvFilter::new(format!("warn,scylla={driver},ringvault={level}"))
         .add_directive(format!("ringvault_coordinator={level}").parse().expect("a directive"))
         .add_directive(format!("ringvault_worker={level}").parse().expect("a directive"))
         .add_directive(format!("ringvault_archive={level}").parse().expect("a directive"))

@@ -220,9 +220,12 @@ impl Attendance {
             proofs: std::mem::take(&mut self.proofs),
         };
         let (link, events) = (self.link.clone(), self.events.clone());
+        let cancelled = self.tasks.cancelled().clone();
         self.polling = Some(self.tasks.spawn(async move {
-            let answer = link.lease(request).await;
-            let _ = events.send(News::Leased(answer)).await;
+            tokio::select! {
+                answer = link.lease(request) => drop(events.send(News::Leased(answer)).await),
+                () = cancelled.cancelled() => {}
+            }
         }));
     }
 
@@ -262,12 +265,19 @@ impl Attendance {
     fn prove(&mut self, probes: Vec<v1::Probe>) {
         let (places, events) = (self.places.clone(), self.events.clone());
         self.poll_at = Duration::ZERO;
-        self.polling = Some(self.tasks.spawn(async move {
+        let cancelled = self.tasks.cancelled().clone();
+        let prove = async move {
             let mut proofs = Vec::with_capacity(probes.len());
             for probe in probes {
                 proofs.push(places.prove(probe).await);
             }
             let _ = events.send(News::Proved(proofs)).await;
+        };
+        self.polling = Some(self.tasks.spawn(async move {
+            tokio::select! {
+                () = prove => {}
+                () = cancelled.cancelled() => {}
+            }
         }));
     }
 
@@ -392,7 +402,7 @@ async fn tell(link: &Link, lease: &Lease, failure: Failure, cancelled: &Cancella
     match failure.kind.verdict() {
         Verdict::Abandon => {}
         Verdict::Retry | Verdict::Stop => {
-            tracing::warn!(error = %failure, assignment = %lease.assignment, "work failed");
+            tracing::info!(error = %failure, assignment = %lease.assignment, "work failed");
             link.fail(lease, failure, cancelled).await;
         }
     }

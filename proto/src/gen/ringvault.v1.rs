@@ -1810,8 +1810,10 @@ pub struct ChunkDone {
     pub segment: u64,
     #[prost(uint32, tag = "2")]
     pub part: u32,
+    /// row lines and static lines that are complete: all of the chunk's
     #[prost(uint64, tag = "3")]
     pub rows: u64,
+    /// not written, since their time had come
     #[prost(uint64, tag = "4")]
     pub cells_expired: u64,
 }

@@ -108,7 +108,7 @@ async fn load(
     Ok(v1::ChunkDone {
         segment: chunk.segment,
         part: chunk.part,
-        rows: counts.rows,
+        rows: counts.rows + counts.static_rows,
         cells_expired: counts.cells_expired,
     })
 }
