@@ -1,0 +1,419 @@
+//! Writes rows back. Rows are bound on a blocking thread ([`Feed`]), cross a queue that is bounded by bytes, and are sent by
+//! an async one ([`Sending`]) with a bounded number of requests under way. A chunk counts as restored when `Sending::run`
+//! returns its counts: every write of it was acknowledged then.
+//!
+//! Invariants: no row is skipped silently; every failure ends in an error that names table and token range. Writes carry
+//! explicit timestamps and may be repeated, but for two kinds: non-frozen lists count their attempts in their timestamp, and
+//! counters are read before anything is added. So a chunk is loaded at most once under one epoch.
+//!
+//! Deliberately absent: where rows come from, checking their sums, what to restore next.
+
+mod bind;
+mod counter;
+mod counter_send;
+mod limits;
+mod pack;
+mod send;
+mod statements;
+mod window;
+
+use std::{
+    ops::AddAssign,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::{StreamExt, stream::FuturesUnordered};
+use ringvault_archive::{
+    row::{DecodedRow, LineKind},
+    table::TableLayout,
+};
+use ringvault_proto::v1;
+use ringvault_runtime::{clock::Clock, entropy::Entropy};
+use tokio::sync::{Semaphore, mpsc};
+
+use self::{
+    bind::{Binder, TimeRules},
+    counter::CounterRow,
+    counter_send::CounterStatements,
+    pack::{Limits, Pack, Packer},
+    send::Sender,
+    statements::Statements,
+    window::Window,
+};
+use super::{
+    Cluster,
+    errors::{Error, Result},
+    rows::Question,
+    topology,
+};
+
+/// Bytes of writes that are queued or under way at most, a loader.
+pub const LOAD_BYTES_MAX: usize = 16 << 20;
+/// Batches that wait in the queue at most.
+const QUEUE_BATCHES_MAX: usize = 256;
+/// Attempts of a failing write where the job names none.
+const RETRIES: u32 = 5;
+/// First pause where the job names none.
+const RETRY_DELAY: Duration = Duration::from_secs(2);
+
+/// How rows are written.
+#[derive(Clone, Debug)]
+pub struct LoadOptions {
+    /// Of every write.
+    pub consistency: v1::Consistency,
+    /// Rows a batch at most; 0: automatic, under the server's thresholds.
+    pub batch_rows_max: u32,
+    /// Attempts of a failing write; 0: 5.
+    pub retries: u32,
+    /// First pause before another attempt, doubled each time; zero: 2 s.
+    pub retry_delay: Duration,
+    /// How long replicas that are down are waited for.
+    pub patience: Duration,
+    /// The backup holds no times; the server sets them.
+    pub values_only: bool,
+    /// When the backup began, in microseconds: the writetime of what has none.
+    pub backup_started_us: i64,
+    /// Epoch of the lease.
+    pub epoch: u64,
+    /// How many writes may be under way.
+    pub pace: v1::Pace,
+    /// Of this loader; 0: none.
+    pub rows_per_second_max: u64,
+    /// Of this loader, counted as encoded by the server; 0: none.
+    pub bytes_per_second_max: u64,
+}
+
+/// What was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoadCounts {
+    /// Rows that are complete, those too of which nothing was left to write.
+    pub rows: u64,
+    /// Static lines that are complete.
+    pub static_rows: u64,
+    /// Cells that were not written since their time had come.
+    pub cells_expired: u64,
+    /// Attempts beyond the first.
+    pub retries: u64,
+}
+
+impl AddAssign for LoadCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.static_rows += other.static_rows;
+        self.cells_expired += other.cells_expired;
+        self.retries += other.retries;
+    }
+}
+
+/// Loads rows into one table. Made once a shard; chunks of it are fed one after another or side by side.
+#[derive(Debug)]
+pub struct Loader {
+    layout: TableLayout,
+    rules: TimeRules,
+    limits: Limits,
+    ring: Vec<i64>,
+    sender: Sender,
+    window: Mutex<Window>,
+}
+
+impl Loader {
+    /// Prepares the statements and reads the server's thresholds and clock.
+    ///
+    /// # Errors
+    /// `Invalid` where the table does not have the backup's columns, `NotFound` without its keyspace, `Unavailable` where
+    /// nobody answers.
+    pub async fn prepare(
+        cluster: &Arc<Cluster>,
+        layout: &TableLayout,
+        options: &LoadOptions,
+        clock: &Arc<dyn Clock>,
+        entropy: &Entropy,
+    ) -> Result<Arc<Self>> {
+        let route = cluster.route(&layout.keyspace).await?;
+        let consistency = super::consistency(options.consistency);
+        let host = cluster.connected(&route.local_dc).first().copied();
+        let host = host.ok_or_else(|| Error::unavailable(format!("no node of {} is connected", route.local_dc)))?;
+        let ahead_ms = cluster.clock_ahead_ms(host).await?;
+        let now_us = (i64::try_from(clock.unix_ms()).unwrap_or(i64::MAX) + ahead_ms).saturating_mul(1000);
+        let settings = thresholds(cluster, host).await;
+        let rules =
+            TimeRules { values_only: options.values_only, fallback: options.backup_started_us, list_fallback: now_us };
+        let (statements, counters) = if layout.counter {
+            (None, Some(CounterStatements::prepare(cluster, layout, consistency).await?))
+        } else {
+            (Some(Statements::prepare(cluster, layout, options.values_only, consistency).await?), None)
+        };
+        if layout.counter && options.epoch > 1 {
+            // what an earlier holder of the shard had under way must land before a counter is read
+            tokio::time::sleep(counter_send::LANDING_TIME).await;
+        }
+        let sender = Sender {
+            cluster: cluster.clone(),
+            route,
+            table: layout.table.clone(),
+            statements,
+            counters,
+            consistency,
+            values_only: options.values_only,
+            epoch: options.epoch,
+            retries: if options.retries == 0 { RETRIES } else { options.retries },
+            backoff: send::backoff(if options.retry_delay.is_zero() { RETRY_DELAY } else { options.retry_delay }),
+            patience: options.patience,
+            clock: clock.clone(),
+            ahead_ms,
+            entropy: entropy.clone(),
+            rate: send::Rate::new(options.rows_per_second_max, options.bytes_per_second_max),
+            turn: std::sync::atomic::AtomicUsize::new(0),
+        };
+        Ok(Arc::new(Self {
+            layout: layout.clone(),
+            rules,
+            limits: limits::limits(&settings, options.batch_rows_max),
+            ring: cluster.ring().tokens().iter().map(|(token, _)| token.0).collect(),
+            sender,
+            window: Mutex::new(Window::new(options.pace)),
+        }))
+    }
+
+    /// Both ends of the way of one chunk: rows go into the feed on a blocking thread, and the sending runs beside it.
+    #[must_use]
+    pub fn chunk(self: &Arc<Self>) -> (Feed, Sending) {
+        let (queue, works) = mpsc::channel(QUEUE_BATCHES_MAX);
+        let room = Arc::new(Semaphore::new(LOAD_BYTES_MAX));
+        let feed = Feed {
+            binder: Binder::new(self.layout.clone(), self.rules),
+            packer: Packer::new(self.limits, self.ring.clone()),
+            queue,
+            room: room.clone(),
+            done_at_once: LoadCounts::default(),
+            counters: CounterRow::columns_of(&self.layout),
+            loader: self.clone(),
+        };
+        (feed, Sending { loader: self.clone(), works, room })
+    }
+}
+
+/// The settings of the server that bound batches; those that can't be read are left out.
+async fn thresholds(cluster: &Cluster, host: uuid::Uuid) -> Vec<(String, String)> {
+    let cql = if cluster.is_scylla() {
+        "SELECT name, value FROM system.config"
+    } else if cluster.versions().0 >= super::ring::Version::new(4, 0, 0) {
+        "SELECT name, value FROM system_views.settings"
+    } else {
+        return Vec::new();
+    };
+    let question = Question::new("reading the server's batch thresholds", cql).to(topology::only(host));
+    match question.ask::<(String, Option<String>)>(cluster.session(), ()).await {
+        Ok(rows) => {
+            let wanted = |name: &str| limits::SETTINGS.contains(&name);
+            rows.into_iter().filter_map(|(name, value)| wanted(&name).then_some((name, value?))).collect()
+        }
+        Err(error) => {
+            tracing::debug!(%error, "the server's settings can't be read; its defaults are assumed");
+            Vec::new()
+        }
+    }
+}
+
+/// What crosses from the feed to the sending.
+#[derive(Debug)]
+enum Work {
+    /// One request's writes.
+    Pack(Pack),
+    /// A write that must stand alone.
+    List(Box<bind::Write>),
+    /// A row of counters.
+    Counter(CounterRow),
+    /// Every row was fed; what was complete without a write.
+    End(LoadCounts),
+}
+
+/// Work with its share of the queue's bytes.
+#[derive(Debug)]
+struct Parcel {
+    work: Work,
+    _room: Option<tokio::sync::OwnedSemaphorePermit>,
+}
+
+/// The end of a chunk's way that takes rows; for a blocking thread.
+#[derive(Debug)]
+pub struct Feed {
+    binder: Binder,
+    packer: Packer,
+    queue: mpsc::Sender<Parcel>,
+    room: Arc<Semaphore>,
+    done_at_once: LoadCounts,
+    counters: Vec<usize>,
+    loader: Arc<Loader>,
+}
+
+/// Why a row could not be fed.
+#[derive(Debug, thiserror::Error)]
+pub enum FeedError {
+    /// The row itself.
+    #[error(transparent)]
+    Row(#[from] Error),
+    /// The sending has ended; its own result says why.
+    #[error("the sending of rows has ended before all were read")]
+    Ended,
+}
+
+impl Feed {
+    /// Binds a row and hands it on. Blocks while the queue is full: not for an async thread.
+    ///
+    /// # Errors
+    /// `Corrupt` for a row without a complete key; `Ended` where the sending has failed.
+    pub fn push(&mut self, row: &DecodedRow) -> Result<(), FeedError> {
+        if self.loader.layout.counter {
+            return self.push_counter(row);
+        }
+        let now_s = self.loader.sender.now_s();
+        let mut writes = Vec::new();
+        let bound = self.binder.bind(row, now_s, |write| writes.push(write))?;
+        self.done_at_once.cells_expired += bound.cells_expired;
+        if bound.writes == 0 {
+            self.count_line(row.kind());
+        }
+        for write in writes {
+            if write.shape.is_list() {
+                let bytes = write.bytes;
+                self.hand_on(Work::List(Box::new(write)), bytes)?;
+            } else if let Some(pack) = self.packer.add(write) {
+                let bytes = pack.bytes;
+                self.hand_on(Work::Pack(pack), bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands on what is left. Without it the sending takes the chunk for broken.
+    ///
+    /// # Errors
+    /// `Ended` where the sending has failed.
+    pub fn finish(mut self) -> Result<(), FeedError> {
+        if let Some(pack) = self.packer.take() {
+            let bytes = pack.bytes;
+            self.hand_on(Work::Pack(pack), bytes)?;
+        }
+        let done_at_once = self.done_at_once;
+        self.hand_on(Work::End(done_at_once), 0)
+    }
+
+    fn push_counter(&mut self, row: &DecodedRow) -> Result<(), FeedError> {
+        match CounterRow::of(row, &self.loader.layout, &self.counters)? {
+            Some(counter) => {
+                let bytes = counter.bytes();
+                self.hand_on(Work::Counter(counter), bytes)
+            }
+            None => {
+                self.count_line(row.kind());
+                Ok(())
+            }
+        }
+    }
+
+    fn count_line(&mut self, kind: LineKind) {
+        match kind {
+            LineKind::Row => self.done_at_once.rows += 1,
+            LineKind::Static => self.done_at_once.static_rows += 1,
+        }
+    }
+
+    fn hand_on(&mut self, work: Work, bytes: usize) -> Result<(), FeedError> {
+        // a row beyond the whole queue takes all of it
+        let share = u32::try_from(bytes.min(LOAD_BYTES_MAX)).unwrap_or(u32::MAX);
+        let room = match share {
+            0 => None,
+            share => {
+                let wait = self.room.clone().acquire_many_owned(share);
+                Some(futures::executor::block_on(wait).map_err(|_closed| FeedError::Ended)?)
+            }
+        };
+        self.queue.blocking_send(Parcel { work, _room: room }).map_err(|_closed| FeedError::Ended)
+    }
+}
+
+/// The end of a chunk's way that sends.
+#[derive(Debug)]
+pub struct Sending {
+    loader: Arc<Loader>,
+    works: mpsc::Receiver<Parcel>,
+    room: Arc<Semaphore>,
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.room.close(); // wakes a feed that waits for room
+    }
+}
+
+impl Sending {
+    /// Sends until the feed has finished and every write is acknowledged. `told` hears what each request came to.
+    ///
+    /// Cancel safety: dropping it loses the rest of the chunk; what was sent stays, and the chunk must be loaded again under
+    /// another epoch.
+    ///
+    /// # Errors
+    /// What the database said last of a write that all its attempts could not bring in, with table and token range;
+    /// `Internal` where the feed ended without `finish`.
+    pub async fn run(mut self, mut told: impl FnMut(LoadCounts)) -> Result<LoadCounts> {
+        let mut total = LoadCounts::default();
+        let mut under_way = FuturesUnordered::new();
+        let mut ended = None;
+        loop {
+            let limit = self.loader.window_limit();
+            let room = ended.is_none() && under_way.len() < limit;
+            let event = tokio::select! {
+                parcel = self.works.recv(), if room => Event::Fed(parcel),
+                Some(done) = under_way.next(), if !under_way.is_empty() => Event::Done(done),
+                else => break,
+            };
+            match event {
+                Event::Fed(Some(Parcel { work: Work::End(at_once), .. })) => ended = Some(at_once),
+                Event::Fed(Some(parcel)) => under_way.push(self.loader.carry_out(parcel)),
+                Event::Fed(None) => return Err(self.loader.broken_feed()),
+                Event::Done(done) => {
+                    let counts: LoadCounts = done?;
+                    told(counts);
+                    total += counts;
+                }
+            }
+        }
+        let at_once = ended.ok_or_else(|| self.loader.broken_feed())?;
+        told(at_once);
+        total += at_once;
+        Ok(total)
+    }
+}
+
+/// What happens while sending.
+enum Event {
+    Fed(Option<Parcel>),
+    Done(Result<LoadCounts>),
+}
+
+impl Loader {
+    async fn carry_out(&self, parcel: Parcel) -> Result<LoadCounts> {
+        match parcel.work {
+            Work::Pack(pack) => self.sender.send(pack.writes, &self.window).await,
+            Work::List(write) => self.sender.send_list(*write, &self.window).await,
+            Work::Counter(row) => self.sender.send_counter(row, &self.window).await,
+            Work::End(counts) => Ok(counts),
+        }
+    }
+
+    fn window_limit(&self) -> usize {
+        self.window.lock().unwrap_or_else(PoisonError::into_inner).limit()
+    }
+
+    fn broken_feed(&self) -> Error {
+        Error::internal(format!(
+            "the rows of a chunk of {}.{} ended before their end was announced; the reading of the chunk failed",
+            self.layout.keyspace, self.layout.table
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests;

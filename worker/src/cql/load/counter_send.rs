@@ -1,0 +1,251 @@
+//! Brings counters to what the backup holds: read, add the difference, read again.
+//!
+//! An increment can't be repeated: after an answer that leaves it open, or under a later epoch of the lease, whatever was under
+//! way is given time to land, and what stands there is read from all replicas before anything more is added.
+
+use std::{sync::Mutex, time::Duration};
+
+use ringvault_archive::{
+    row::LineKind,
+    table::{ColumnLayout, ColumnRole, TableLayout},
+};
+use scylla::{
+    deserialize::row::ColumnIterator,
+    frame::types::Consistency,
+    policies::retry::FallthroughRetryPolicy,
+    serialize::{
+        SerializationError,
+        row::{RowSerializationContext, SerializeRow},
+        writers::RowWriter,
+    },
+    statement::prepared::PreparedStatement,
+};
+
+use super::{
+    LoadCounts,
+    counter::CounterRow,
+    send::{Sender, Trouble, lock},
+    window::Window,
+};
+use crate::cql::{
+    Cluster,
+    errors::{Error, Result, Values},
+    quoted,
+};
+
+/// Twice Cassandra's default `counter_write_request_timeout`: by then an increment has landed or never will.
+pub(super) const LANDING_TIME: Duration = Duration::from_secs(10);
+/// Rounds of adding and reading before a counter is taken for one that somebody else changes.
+const ROUNDS_MAX: u32 = 6;
+
+/// Reading and adding, for one kind of line.
+#[derive(Debug)]
+struct Pair {
+    read: PreparedStatement,
+    add: PreparedStatement,
+}
+
+/// The statements of a counter table.
+#[derive(Debug)]
+pub(super) struct CounterStatements {
+    rows: Option<Pair>,
+    statics: Option<Pair>,
+}
+
+impl CounterStatements {
+    pub(super) async fn prepare(cluster: &Cluster, layout: &TableLayout, consistency: Consistency) -> Result<Self> {
+        Ok(Self {
+            rows: Pair::prepare(cluster, layout, ColumnRole::Regular, consistency).await?,
+            statics: Pair::prepare(cluster, layout, ColumnRole::Static, consistency).await?,
+        })
+    }
+
+    fn of(&self, kind: LineKind) -> Option<&Pair> {
+        match kind {
+            LineKind::Row => self.rows.as_ref(),
+            LineKind::Static => self.statics.as_ref(),
+        }
+    }
+}
+
+/// Text of the reading and the adding statement for columns of this role; nothing where there are none.
+fn texts(layout: &TableLayout, role: ColumnRole) -> Option<(String, String)> {
+    let names = |wanted: &dyn Fn(&ColumnLayout) -> bool| -> Vec<String> {
+        layout.columns.iter().filter(|column| wanted(column)).map(|column| quoted(&column.name)).collect()
+    };
+    let counters = names(&|column| column.role == role);
+    if counters.is_empty() {
+        return None;
+    }
+    let is_row = role == ColumnRole::Regular;
+    let key = names(&|c| c.role == ColumnRole::PartitionKey || (is_row && c.role == ColumnRole::Clustering));
+    let table = format!("{}.{}", quoted(&layout.keyspace), quoted(&layout.table));
+    let found: Vec<String> = key.iter().map(|name| format!("{name} = ?")).collect();
+    let found = found.join(" AND ");
+    let added: Vec<String> = counters.iter().map(|name| format!("{name} = {name} + ?")).collect();
+    // statics come once with every row of the partition: one is enough
+    let once = if is_row { "" } else { " LIMIT 1" };
+    Some((
+        format!("SELECT {} FROM {table} WHERE {found}{once}", counters.join(", ")),
+        format!("UPDATE {table} SET {} WHERE {found}", added.join(", ")),
+    ))
+}
+
+impl Pair {
+    async fn prepare(
+        cluster: &Cluster,
+        layout: &TableLayout,
+        role: ColumnRole,
+        consistency: Consistency,
+    ) -> Result<Option<Self>> {
+        let Some((read, add)) = texts(layout, role) else { return Ok(None) };
+        let what = format!("preparing the counters of {}.{}", layout.keyspace, layout.table);
+        let mut read = cluster.prepare(&what, &read).await?;
+        let mut add = cluster.prepare(&what, &add).await?;
+        read.set_is_idempotent(true);
+        add.set_is_idempotent(false);
+        for statement in [&mut read, &mut add] {
+            statement.set_consistency(consistency);
+            statement.set_retry_policy(Some(std::sync::Arc::new(FallthroughRetryPolicy::new())));
+        }
+        Ok(Some(Self { read, add }))
+    }
+}
+
+impl Sender {
+    /// Brings the counters of one line to their targets.
+    pub(super) async fn send_counter(&self, row: CounterRow, window: &Mutex<Window>) -> Result<LoadCounts> {
+        let Some(pair) = self.counters.as_ref().and_then(|statements| statements.of(row.kind)) else {
+            return Err(Error::internal(format!("{}: no counters were prepared", self.what([row.token].into_iter()))));
+        };
+        let mut counts = match row.kind {
+            LineKind::Row => LoadCounts { rows: 1, ..LoadCounts::default() },
+            LineKind::Static => LoadCounts { static_rows: 1, ..LoadCounts::default() },
+        };
+        self.rate.wait(&*self.clock, 1, u64::try_from(row.bytes()).unwrap_or(u64::MAX)).await;
+        let mut trouble = Trouble::default();
+        let mut in_doubt = self.epoch > 1; // an earlier holder may have added already
+        let mut rounds = 0;
+        loop {
+            let limit = lock(window).limit();
+            let current = match self.read_counters(pair, &row, in_doubt).await {
+                Ok(current) => current,
+                Err(error) => {
+                    self.pause(error, &mut trouble, window, limit).await?;
+                    counts.retries += 1;
+                    continue;
+                }
+            };
+            let Some(add) = row.missing(&current) else { return Ok(counts) };
+            if rounds > 0 && !in_doubt {
+                in_doubt = true; // what was acknowledged is not there: nothing is added before all replicas were asked
+                continue;
+            }
+            if rounds == ROUNDS_MAX {
+                return Err(Error::conflict(format!(
+                    "{}: a counter does not stay at what was restored; stop the writers of the table and start again",
+                    self.what([row.token].into_iter())
+                )));
+            }
+            rounds += 1;
+            match self.add_counters(pair, &row, &add).await {
+                Ok(()) => {
+                    lock(window).succeeded();
+                    in_doubt = false;
+                }
+                Err(error) => {
+                    let unknown = error.reason().leaves_writes_unknown();
+                    self.pause(error, &mut trouble, window, limit).await?;
+                    counts.retries += 1;
+                    if unknown {
+                        tokio::time::sleep(LANDING_TIME).await;
+                        in_doubt = true;
+                    } else {
+                        rounds -= 1;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn read_counters(&self, pair: &Pair, row: &CounterRow, from_all: bool) -> Result<Vec<Option<i64>>> {
+        let what = || self.what([row.token].into_iter()).replacen("writing", "reading counters of", 1);
+        let mut read = pair.read.clone();
+        read.set_load_balancing_policy(Some(self.nodes_for(row.token)));
+        if from_all {
+            read.set_consistency(Consistency::All);
+        } else if matches!(self.consistency, Consistency::EachQuorum | Consistency::Any) {
+            read.set_consistency(Consistency::Quorum); // the others are no levels of a read
+        }
+        let values = CounterValues { first: &[], key: &row.key };
+        let answer = self.cluster.session().execute_unpaged(&read, &values).await;
+        let answer = answer.map_err(|error| Error::of_execution(&what(), &error, Values::Cells))?;
+        let rows = answer.into_rows_result().map_err(|error| Error::of_answer(&what(), error))?;
+        let mut found = rows.rows::<ColumnIterator<'_, '_>>().map_err(|error| Error::of_answer(&what(), error))?;
+        let Some(columns) = found.next() else { return Ok(Vec::new()) };
+        let columns = columns.map_err(|error| Error::of_answer(&what(), error))?;
+        let mut current = Vec::new();
+        for column in columns {
+            let column = column.map_err(|error| Error::of_answer(&what(), error))?;
+            let cell = column.slice.map(|slice| <[u8; 8]>::try_from(slice.as_slice()));
+            current.push(cell.transpose().map_err(|error| Error::of_answer(&what(), error))?.map(i64::from_be_bytes));
+        }
+        Ok(current)
+    }
+
+    async fn add_counters(&self, pair: &Pair, row: &CounterRow, add: &[Option<i64>]) -> Result<()> {
+        let mut statement = pair.add.clone();
+        statement.set_load_balancing_policy(Some(self.nodes_for(row.token)));
+        let values = CounterValues { first: add, key: &row.key };
+        let answer = self.cluster.session().execute_unpaged(&statement, &values).await;
+        let what = || self.what([row.token].into_iter());
+        answer.map(|_| ()).map_err(|error| Error::of_execution(&what(), &error, Values::Cells))
+    }
+}
+
+/// Increments, unset where there is none, then raw key cells.
+struct CounterValues<'a> {
+    first: &'a [Option<i64>],
+    key: &'a [Vec<u8>],
+}
+
+impl SerializeRow for CounterValues<'_> {
+    fn serialize(
+        &self,
+        _context: &RowSerializationContext<'_>,
+        writer: &mut RowWriter<'_>,
+    ) -> Result<(), SerializationError> {
+        for add in self.first {
+            let cell = writer.make_cell_writer();
+            match add {
+                Some(add) => cell.set_value(&add.to_be_bytes()).map_err(SerializationError::new)?,
+                None => cell.set_unset(),
+            };
+        }
+        for cell in self.key {
+            writer.make_cell_writer().set_value(cell).map_err(SerializationError::new)?;
+        }
+        Ok(())
+    }
+
+    fn is_empty(&self) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cql::load::tests::layout;
+
+    #[test]
+    fn rows_and_statics_are_read_and_added_to_apart() {
+        let layout = layout("k:p,c:c,s:s,v:r,w:r");
+        let (read, add) = texts(&layout, ColumnRole::Regular).expect("fine");
+        assert_eq!(read, r#"SELECT "v", "w" FROM "ks"."t" WHERE "k" = ? AND "c" = ?"#);
+        assert_eq!(add, r#"UPDATE "ks"."t" SET "v" = "v" + ?, "w" = "w" + ? WHERE "k" = ? AND "c" = ?"#);
+        let (read, add) = texts(&layout, ColumnRole::Static).expect("fine");
+        assert_eq!(read, r#"SELECT "s" FROM "ks"."t" WHERE "k" = ? LIMIT 1"#);
+        assert_eq!(add, r#"UPDATE "ks"."t" SET "s" = "s" + ? WHERE "k" = ?"#);
+    }
+}

@@ -1,0 +1,393 @@
+//! Sends writes and stays with them until they are acknowledged or can't be: backoff on what may pass, halves on what the
+//! server rejects as a whole, an error with table and token range in the end.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use ringvault_proto::{error::Verdict, token::Token};
+use ringvault_runtime::{clock::Clock, entropy::Entropy, retry::Backoff};
+use scylla::{
+    frame::types::Consistency,
+    policies::{load_balancing::LoadBalancingPolicy, retry::FallthroughRetryPolicy},
+    serialize::{
+        SerializationError,
+        row::{RowSerializationContext, SerializeRow},
+        writers::RowWriter,
+    },
+    statement::batch::{Batch, BatchType},
+};
+
+use super::{LoadCounts, bind::Write, counter_send::CounterStatements, statements::Statements, window::Window};
+use crate::cql::{
+    Cluster,
+    cluster::{KeyspaceRoute, NodesInOrder},
+    errors::{Error, Reason, Result, Values},
+};
+
+/// Longest TTL that CQL takes: 20 years of 365 days.
+const TTL_MAX: i64 = 20 * 365 * 24 * 60 * 60;
+/// A write of so many bytes may be above what a server takes (Cassandra's default bound is 16 MiB).
+const LARGE_BYTES: usize = 1 << 20;
+/// Longest pause between two attempts.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// Attempts of a list write that may each have been applied: they take one microsecond each of the 16 that an epoch has.
+const LIST_ATTEMPTS_MAX: i64 = 15;
+/// Microseconds that an epoch adds to the timestamp of a list.
+const LIST_EPOCH_US: i64 = 16;
+
+/// Pauses that begin with `first`.
+pub(super) fn backoff(first: Duration) -> Backoff {
+    Backoff::new(first, PAUSE_MAX.max(first)).unwrap_or_else(|_zero| Backoff::peer())
+}
+
+/// What sending needs.
+#[derive(Debug)]
+pub(super) struct Sender {
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) route: KeyspaceRoute,
+    pub(super) table: String,
+    /// Of a table without counters.
+    pub(super) statements: Option<Statements>,
+    /// Of a counter table.
+    pub(super) counters: Option<CounterStatements>,
+    pub(super) consistency: Consistency,
+    pub(super) values_only: bool,
+    pub(super) epoch: u64,
+    pub(super) retries: u32,
+    pub(super) backoff: Backoff,
+    pub(super) patience: Duration,
+    pub(super) clock: Arc<dyn Clock>,
+    /// By how much the database's clock is ahead of ours.
+    pub(super) ahead_ms: i64,
+    pub(super) entropy: Entropy,
+    pub(super) rate: Rate,
+    /// Counts requests, so that the replicas of a range take turns.
+    pub(super) turn: AtomicUsize,
+}
+
+/// What a write has gone through so far.
+#[derive(Debug, Default)]
+pub(super) struct Trouble {
+    attempts: u32,
+    since: Option<Duration>,
+}
+
+impl Sender {
+    /// The database's clock, in seconds.
+    pub(super) fn now_s(&self) -> i64 {
+        (i64::try_from(self.clock.unix_ms()).unwrap_or(i64::MAX).saturating_add(self.ahead_ms)).div_euclid(1000)
+    }
+
+    /// Sends the writes of one batch.
+    pub(super) async fn send(&self, writes: Vec<Write>, window: &Mutex<Window>) -> Result<LoadCounts> {
+        let mut counts = counts_of(&writes);
+        let rows = u64::try_from(writes.len()).unwrap_or(u64::MAX);
+        let bytes = writes.iter().map(|write| write.bytes).sum::<usize>();
+        self.rate.wait(&*self.clock, rows, u64::try_from(bytes).unwrap_or(u64::MAX)).await;
+        let mut parts = vec![writes];
+        let mut trouble = Trouble::default();
+        while let Some(mut part) = parts.pop() {
+            counts.cells_expired += drop_expired(&mut part, self.now_s());
+            if part.is_empty() {
+                continue;
+            }
+            let limit = lock(window).limit();
+            match self.request(&part, 0).await {
+                Ok(()) => {
+                    lock(window).succeeded();
+                    trouble = Trouble::default();
+                }
+                Err(error) if error.reason() == Reason::Rejected && part.len() > 1 => {
+                    // "batch too large", or one of the rows: halves find out
+                    let second = part.split_off(part.len() / 2);
+                    parts.extend([second, part]);
+                    counts.retries += 1;
+                }
+                Err(error) => {
+                    let error = name_size(error, &part);
+                    self.pause(error, &mut trouble, window, limit).await?;
+                    counts.retries += 1;
+                    parts.push(part);
+                }
+            }
+        }
+        Ok(counts)
+    }
+
+    /// Sends a list. Each attempt that may have been applied is followed by one at a greater timestamp: at an equal one the
+    /// elements would stand there twice.
+    pub(super) async fn send_list(&self, write: Write, window: &Mutex<Window>) -> Result<LoadCounts> {
+        let mut part = vec![write];
+        let mut counts = counts_of(&part);
+        let mut trouble = Trouble::default();
+        let mut applied_perhaps = 0;
+        let epoch = i64::try_from(self.epoch).unwrap_or(i64::MAX).saturating_mul(LIST_EPOCH_US);
+        self.rate.wait(&*self.clock, 0, u64::try_from(part[0].bytes).unwrap_or(u64::MAX)).await;
+        loop {
+            counts.cells_expired += drop_expired(&mut part, self.now_s());
+            if part.is_empty() {
+                return Ok(counts);
+            }
+            let limit = lock(window).limit();
+            let Err(error) = self.request(&part, epoch.saturating_add(applied_perhaps)).await else {
+                lock(window).succeeded();
+                return Ok(counts);
+            };
+            if error.reason().leaves_writes_unknown() {
+                applied_perhaps += 1;
+                if applied_perhaps > LIST_ATTEMPTS_MAX {
+                    return Err(error.advise("a list was tried as often as one lease may"));
+                }
+            }
+            self.pause(name_size(error, &part), &mut trouble, window, limit).await?;
+            counts.retries += 1;
+        }
+    }
+
+    /// Waits before another attempt, or gives the error back where none is due.
+    pub(super) async fn pause(
+        &self,
+        error: Error,
+        trouble: &mut Trouble,
+        window: &Mutex<Window>,
+        limit_when_sent: usize,
+    ) -> Result<()> {
+        match error.kind().verdict() {
+            Verdict::Retry => {}
+            Verdict::Abandon | Verdict::Stop => return Err(error),
+        }
+        let patient = match error.reason() {
+            Reason::TooFewReplicas | Reason::Disconnected => true,
+            Reason::Timeout | Reason::ReplicasFailed | Reason::Overloaded => {
+                lock(window).overloaded(limit_when_sent);
+                false
+            }
+            // none of them is tried again
+            Reason::LoginRefused
+            | Reason::Unauthorized
+            | Reason::Rejected
+            | Reason::AlreadyExists
+            | Reason::Missing
+            | Reason::Conflict
+            | Reason::Unknown => return Err(error),
+        };
+        let now = self.clock.now();
+        let waited = now.saturating_sub(*trouble.since.get_or_insert(now));
+        trouble.attempts += 1;
+        if trouble.attempts >= self.retries && !(patient && waited < self.patience) {
+            let advice = format!("gave up after {} attempts; --retries and --patience allow more", trouble.attempts);
+            return Err(error.advise(&advice));
+        }
+        tracing::debug!(%error, attempts = trouble.attempts, "a write will be tried again");
+        tokio::time::sleep(self.backoff.pause(trouble.attempts - 1, &self.entropy)).await;
+        Ok(())
+    }
+
+    /// For messages: the table and the tokens of the writes.
+    pub(super) fn what(&self, tokens: impl Iterator<Item = i64> + Clone) -> String {
+        let (first, last) = (tokens.clone().min().unwrap_or_default(), tokens.max().unwrap_or_default());
+        format!("writing {}.{}, tokens {first} to {last}", self.route.keyspace, self.table)
+    }
+
+    /// Nodes to ask about a token: its replicas in turns, then the others.
+    pub(super) fn nodes_for(&self, token: i64) -> Arc<dyn LoadBalancingPolicy> {
+        let mut replicas = self.cluster.replicas(&self.route, &self.table, Token(token));
+        if !replicas.is_empty() {
+            let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+            let length = replicas.len();
+            replicas.rotate_left(turn % length);
+        }
+        NodesInOrder::policy(replicas, self.route.local_dc.clone())
+    }
+
+    /// One request: a statement alone as such, several as a batch. `later_us` is added to their timestamps.
+    async fn request(&self, writes: &[Write], later_us: i64) -> Result<()> {
+        let what = || self.what(writes.iter().map(|write| write.token));
+        let (Some(first), Some(statements)) = (writes.first(), &self.statements) else { return Ok(()) };
+        let now_s = self.now_s();
+        let values: Vec<Timed<'_>> = writes.iter().map(|write| self.timed(write, now_s, later_us)).collect();
+        let missing = || Error::internal(format!("{}: a statement was not prepared", what()));
+        let nodes = self.nodes_for(first.token);
+        let answer = if let [value] = &values[..] {
+            let mut statement = statements.of(first.shape).ok_or_else(missing)?.clone();
+            statement.set_load_balancing_policy(Some(nodes));
+            self.cluster.session().execute_unpaged(&statement, value).await
+        } else {
+            let mut batch = Batch::new(BatchType::Unlogged);
+            for write in writes {
+                batch.append_statement(statements.of(write.shape).ok_or_else(missing)?.clone());
+            }
+            batch.set_consistency(self.consistency);
+            batch.set_is_idempotent(true);
+            batch.set_retry_policy(Some(Arc::new(FallthroughRetryPolicy::new())));
+            batch.set_load_balancing_policy(Some(nodes));
+            self.cluster.session().batch(&batch, &values).await
+        };
+        answer.map(|_| ()).map_err(|error| Error::of_execution(&what(), &error, Values::Cells))
+    }
+
+    fn timed<'a>(&self, write: &'a Write, now_s: i64, later_us: i64) -> Timed<'a> {
+        let timestamp = write.using.map(|using| using.timestamp.saturating_add(later_us));
+        let ttl = write.using.filter(|_| write.shape.has_ttl(self.values_only)).map(|using| {
+            let left = using.expiry.map_or(0, |expiry| (expiry - now_s).clamp(1, TTL_MAX));
+            i32::try_from(left).unwrap_or(i32::MAX)
+        });
+        Timed { write, timestamp, ttl }
+    }
+}
+
+/// A write with the times of this attempt.
+struct Timed<'a> {
+    write: &'a Write,
+    timestamp: Option<i64>,
+    /// Zero for cells that stay: the table may have a default that must not apply.
+    ttl: Option<i32>,
+}
+
+impl Timed<'_> {
+    fn put_using(&self, writer: &mut RowWriter<'_>) -> Result<(), SerializationError> {
+        if let Some(timestamp) = self.timestamp {
+            writer.make_cell_writer().set_value(&timestamp.to_be_bytes()).map_err(SerializationError::new)?;
+        }
+        if let Some(ttl) = self.ttl {
+            writer.make_cell_writer().set_value(&ttl.to_be_bytes()).map_err(SerializationError::new)?;
+        }
+        Ok(())
+    }
+}
+
+impl SerializeRow for Timed<'_> {
+    fn serialize(
+        &self,
+        context: &RowSerializationContext<'_>,
+        writer: &mut RowWriter<'_>,
+    ) -> Result<(), SerializationError> {
+        if self.write.shape.using_comes_first() {
+            self.put_using(writer)?;
+            writer.append_serialize_row(&self.write.values);
+        } else {
+            writer.append_serialize_row(&self.write.values);
+            self.put_using(writer)?;
+        }
+        if writer.value_count() == context.columns().len() {
+            Ok(())
+        } else {
+            Err(SerializationError::new(std::io::Error::other("another number of values than of bind markers")))
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        false
+    }
+}
+
+/// A rejected write that is large is most likely too large, whatever the server's hidden text says.
+fn name_size(error: Error, writes: &[Write]) -> Error {
+    let bytes: usize = writes.iter().map(|write| write.bytes).sum();
+    if error.reason() != Reason::Rejected || bytes < LARGE_BYTES {
+        return error;
+    }
+    error.advise(&format!(
+        "it is about {} MiB: the server takes no mutation above max_mutation_size, half of commitlog_segment_size; raise that",
+        bytes >> 20
+    ))
+}
+
+fn counts_of(writes: &[Write]) -> LoadCounts {
+    LoadCounts {
+        rows: writes.iter().map(|write| u64::from(write.rows)).sum(),
+        static_rows: writes.iter().map(|write| u64::from(write.static_rows)).sum(),
+        ..LoadCounts::default()
+    }
+}
+
+/// Takes out the writes whose time has come since they were bound; gives the number of their cells.
+fn drop_expired(writes: &mut Vec<Write>, now_s: i64) -> u64 {
+    let mut cells = 0;
+    writes.retain(|write| {
+        let expired = write.using.and_then(|using| using.expiry).is_some_and(|expiry| expiry <= now_s);
+        cells += if expired { u64::from(write.cells) } else { 0 };
+        !expired
+    });
+    cells
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An upper bound on rows and bytes a second.
+#[derive(Debug)]
+pub(super) struct Rate {
+    row: Duration,
+    bytes_per_second: u64,
+    /// When the next write may go.
+    free_at: Mutex<Duration>,
+}
+
+/// Writes that may go at once after a pause: without it, pauses below the timer's millisecond would add up.
+const RATE_SLACK: Duration = Duration::from_millis(50);
+
+impl Rate {
+    /// Zero stands for no limit.
+    pub(super) fn new(rows_per_second: u64, bytes_per_second: u64) -> Self {
+        let row = Duration::from_secs(1).checked_div(u32::try_from(rows_per_second).unwrap_or(u32::MAX));
+        Self { row: row.unwrap_or_default(), bytes_per_second, free_at: Mutex::default() }
+    }
+
+    /// The pause before a write of so many rows and bytes may go.
+    fn reserve(&self, now: Duration, rows: u64, bytes: u64) -> Duration {
+        let for_rows = self.row.saturating_mul(u32::try_from(rows).unwrap_or(u32::MAX));
+        #[allow(clippy::cast_precision_loss)] // a rate, not a sum
+        let for_bytes = match self.bytes_per_second {
+            0 => Duration::ZERO,
+            rate => Duration::from_secs_f64(bytes as f64 / rate as f64),
+        };
+        let mut free_at = lock(&self.free_at);
+        let start = (*free_at).max(now.saturating_sub(RATE_SLACK));
+        *free_at = start + for_rows.max(for_bytes);
+        start.saturating_sub(now)
+    }
+
+    pub(super) async fn wait(&self, clock: &dyn Clock, rows: u64, bytes: u64) {
+        let pause = self.reserve(clock.now(), rows, bytes);
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cql::load::bind::Using;
+
+    #[test]
+    fn writes_whose_time_came_in_the_queue_are_dropped_and_counted() {
+        let write =
+            |expiry| Write { using: Some(Using { timestamp: 1, expiry }), cells: 3, ..Write::of_size(1, 0, 10) };
+        let mut writes = vec![write(Some(100)), write(None), write(Some(101))];
+        assert_eq!(drop_expired(&mut writes, 100), 3);
+        assert_eq!(writes.len(), 2);
+    }
+
+    #[test]
+    fn a_rate_lets_no_more_through_than_it_says() {
+        let rate = Rate::new(1000, 0);
+        let mut last = Duration::ZERO;
+        for _ in 0..20 {
+            last = rate.reserve(Duration::from_secs(10), 100, 1 << 20);
+        }
+        assert_eq!(last, Duration::from_millis(1900) - RATE_SLACK);
+        let free = Rate::new(0, 0);
+        assert!((0..1000).all(|_| free.reserve(Duration::from_secs(1), 1 << 20, 1 << 30).is_zero()));
+        let bytes = Rate::new(0, 1 << 20);
+        bytes.reserve(Duration::from_secs(10), 1, 2 << 20);
+        assert_eq!(bytes.reserve(Duration::from_secs(10), 1, 1), Duration::from_secs(2) - RATE_SLACK);
+    }
+}
