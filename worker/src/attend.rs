@@ -355,7 +355,7 @@ impl Attendance {
         let failure = match answer {
             Some(Ok(answer)) => {
                 self.reconnects = 0;
-                return self.acknowledged(answer);
+                return self.acknowledged(&answer);
             }
             Some(Err(failure)) => Some(failure),
             None => None,
@@ -366,7 +366,7 @@ impl Attendance {
         self.reconnects = self.reconnects.saturating_add(1);
     }
 
-    fn acknowledged(&mut self, answer: v1::AttendResponse) {
+    fn acknowledged(&mut self, answer: &v1::AttendResponse) {
         let leases = |messages: &[v1::LeaseId]| messages.iter().filter_map(|lease| lease_of(lease).ok()).collect();
         self.draining |= answer.drain;
         let event = Event::Acknowledged {

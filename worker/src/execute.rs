@@ -83,6 +83,7 @@ pub(crate) async fn execute(context: Context, mut assignment: v1::Assignment) ->
 }
 
 /// The error of a blocking task that did not end by itself.
+#[allow(clippy::needless_pass_by_value)] // the shape that map_err asks for
 fn broken_task(error: tokio::task::JoinError) -> Failure {
     if error.is_cancelled() {
         crate::link::abandoned()

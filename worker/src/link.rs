@@ -1,7 +1,10 @@
 //! The worker's calls to the coordinator. Calls about a lease are repeated while the coordinator can't be reached and
 //! the lease is held: every one of them may be repeated.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use ringvault_proto::{
     MESSAGE_BYTES_MAX,
@@ -121,11 +124,12 @@ pub(crate) struct Reporter {
     link: Link,
     lease: Lease,
     cancelled: CancellationToken,
+    ended: Arc<AtomicBool>,
 }
 
 impl Reporter {
     pub(crate) fn new(link: Link, lease: Lease, cancelled: CancellationToken) -> Self {
-        Self { link, lease, cancelled }
+        Self { link, lease, cancelled, ended: Arc::default() }
     }
 
     pub(crate) fn lease(&self) -> &Lease {
@@ -149,7 +153,19 @@ impl Reporter {
             let message = format!("the coordinator still misses pieces of assignment {}", self.lease.assignment);
             return Err(Failure::new(ErrorKind::Internal, message));
         }
+        self.ended.fetch_or(ended, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Says that nothing is left, unless the coordinator has seen that by the pieces.
+    ///
+    /// # Errors
+    /// As [`Reporter::complete`]; `Internal` where the coordinator misses pieces.
+    pub(crate) async fn finish(&self) -> Result<(), Failure> {
+        if self.ended.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.complete(|request| request.ended = true).await
     }
 }
 

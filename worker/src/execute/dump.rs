@@ -58,8 +58,8 @@ pub(super) async fn dump(context: &Context, assignment: &v1::Assignment, work: v
         grid,
         parents: work.parent_chunks.iter().map(|chunk| ((chunk.segment, chunk.part), chunk)).collect(),
     };
-    read_segments(context, reading, sink, &store).await?;
-    context.reporter.complete(|request| request.ended = true).await
+    Box::pin(read_segments(context, reading, sink, &store)).await?;
+    context.reporter.finish().await
 }
 
 /// How a table is read for this assignment.

@@ -40,7 +40,7 @@ pub(super) async fn restore(
         context.reporter.complete(|request| request.chunks.push(done)).await?;
         ahead = Some(next?);
     }
-    context.reporter.complete(|request| request.ended = true).await
+    context.reporter.finish().await
 }
 
 fn load_options(context: &Context, assignment: &v1::Assignment, work: &v1::RestoreShard) -> LoadOptions {

@@ -43,7 +43,7 @@ pub(super) async fn verify(
             return Err(Failure::new(ErrorKind::Invalid, message));
         }
     }
-    context.reporter.complete(|request| request.ended = true).await
+    context.reporter.finish().await
 }
 
 async fn against_repository(
