@@ -23,11 +23,17 @@ pub(super) fn of_io(location: &Location, action: &str, error: io::Error) -> Erro
     Error::new(kind, format!("can't {action}: {reason}")).caused_by(error)
 }
 
+/// Whether the connection broke, so that nobody knows whether the request was carried out.
+pub(super) fn is_broken_connection(error: &object_store::Error) -> bool {
+    let kind = behind::<HttpError>(error).map(HttpError::kind);
+    matches!(kind, Some(HttpErrorKind::Interrupted | HttpErrorKind::Request | HttpErrorKind::Unknown))
+}
+
 fn explain(location: &Location, error: &object_store::Error) -> (ErrorKind, String) {
     use object_store::Error as E;
     let told = || told_by_server(error);
     match error {
-        E::NotFound { .. } if code_of(error).as_deref() == Some("NoSuchBucket") => {
+        E::NotFound { .. } | E::Generic { .. } if code_of(error).as_deref() == Some("NoSuchBucket") => {
             (ErrorKind::NotFound, "the bucket does not exist: create it, or correct the address".into())
         }
         E::NotFound { .. } => (ErrorKind::NotFound, "it is not there".into()),

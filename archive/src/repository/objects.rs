@@ -10,6 +10,10 @@ use crate::error::{Error, Result};
 /// Longest object that [`Repository::read`] reads, in bytes. Chunks and indexes are read by their recorded lengths.
 pub const OBJECT_BYTES_MAX: u64 = 64 << 20;
 
+/// Attempts to create an object over connections that break. The client retries everything else by itself, but not a
+/// conditional request whose outcome is unknown; here that is safe, as nobody takes `Existed` for another's work.
+const CREATE_ATTEMPTS_MAX: u32 = 4;
+
 impl Repository {
     /// The bytes of an object of at most [`OBJECT_BYTES_MAX`]. Cancel safe.
     ///
@@ -58,12 +62,17 @@ impl Repository {
     /// # Errors
     /// What the store fails with.
     pub async fn put_new(&self, object: &str, bytes: Bytes) -> Result<Put> {
-        match self.store.put_opts(&path(object)?, PutPayload::from(bytes), PutMode::Create.into()).await {
-            Ok(_) => Ok(Put::Created),
-            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
-                Ok(Put::Existed)
+        let path = path(object)?;
+        let mut attempt = 1;
+        loop {
+            match self.store.put_opts(&path, PutPayload::from(bytes.clone()), PutMode::Create.into()).await {
+                Ok(_) => return Ok(Put::Created),
+                Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+                    return Ok(Put::Existed);
+                }
+                Err(e) if attempt < CREATE_ATTEMPTS_MAX && failure::is_broken_connection(&e) => attempt += 1,
+                Err(e) => return Err(failure::of(&self.location, &format!("write {object}"), e)),
             }
-            Err(e) => Err(failure::of(&self.location, &format!("write {object}"), e)),
         }
     }
 

@@ -112,3 +112,23 @@ async fn what_is_not_there_is_named(repository: Repository) {
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.to_string().contains("holds no table shop.nothing"), "{error}");
 }
+
+#[tokio::test]
+async fn unfinished_files_of_a_crash_mean_nothing_and_are_in_nobodys_way() {
+    let scratch = tempfile::tempdir().expect("a directory");
+    let repository = crate::in_directory(scratch.path()).await;
+    let backup = id(BACKUP);
+    let manifest = write_all_but_manifest(&repository, &backup).await;
+    let names: Vec<String> = repository.list("data").await.expect("listed").into_iter().map(|(name, _)| name).collect();
+    for name in &names {
+        std::fs::rename(scratch.path().join(name), scratch.path().join(format!("{name}#1"))).expect("renamed");
+    }
+    std::fs::write(scratch.path().join(format!("{}#1", names::manifest_object(&backup))), "{").expect("written");
+    assert!(repository.list("data").await.expect("listed").is_empty());
+    assert!(repository.backups().await.expect("listed").is_empty());
+    write_all_but_manifest(&repository, &backup).await;
+    repository.write_manifest(&manifest).await.expect("written");
+    let listed = repository.list("data").await.expect("listed");
+    assert_eq!(listed.into_iter().map(|(name, _)| name).collect::<Vec<_>>(), names);
+    assert_eq!(repository.backups().await.expect("listed").len(), 1);
+}

@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use ringvault_archive::{
     Result,
-    check::{CheckReport, FINDINGS_MAX, FindingKind, ReadData, check_backup, check_objects, check_tables},
+    check::{CheckReport, FindingKind, ReadData, check_backup, check_objects, check_tables},
     index::TableIndex,
     manifest::Manifest,
     names,
-    repository::Repository,
+    repository::{Location, Repository},
 };
 use ringvault_proto::{
     error::ErrorKind,
@@ -53,6 +53,7 @@ async fn a_whole_backup_is_sound(repository: Repository) {
 async fn a_flipped_bit_anywhere_is_found_and_named(repository: Repository) {
     write_backup(&repository, &id(BACKUP)).await;
     let manifest = names::manifest_object(&id(BACKUP));
+    let step = if matches!(repository.location(), Location::S3 { .. }) { 97 } else { 7 };
     for prefix in ["data", "backups"] {
         for (object, _) in repository.list(prefix).await.expect("listed") {
             if object.ends_with(".cql") {
@@ -60,7 +61,7 @@ async fn a_flipped_bit_anywhere_is_found_and_named(repository: Repository) {
             }
             let whole = repository.read(&object).await.expect("there");
             // Past the compressors' headers, some of whose bits say nothing.
-            for position in (12..whole.len()).step_by(7) {
+            for position in (12..whole.len()).step_by(step) {
                 let mut damaged = whole.to_vec();
                 damaged[position] ^= 0x04;
                 repository.put(&object, damaged.into()).await.expect("written");
@@ -167,7 +168,6 @@ async fn only_the_chosen_tables_are_checked(repository: Repository) {
     assert!(error.to_string().ends_with("; and 1 more"), "{error}");
     let error = check_tables(&repository, &manifest, &only("none"), ReadData::No, &mut quiet).await;
     assert_eq!(error.expect_err("not held").kind(), ErrorKind::NotFound);
-    assert!(FINDINGS_MAX >= 100);
 }
 
 async fn many_chunks_are_found_by_a_listing(repository: Repository) {
