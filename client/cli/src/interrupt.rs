@@ -1,10 +1,15 @@
 //! Ctrl-C and SIGTERM: the first asks to stop, the second stops at once.
 
+use std::time::Duration;
+
 use ringvault_runtime::tasks::Tasks;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{exit::Exit, output::terminal};
+
+/// Signals this close to the first are the first: a terminal and a wrapper such as `timeout` may both send one.
+const SAME_SIGNAL: Duration = Duration::from_millis(300);
 
 /// Fires when the process was asked to stop.
 #[derive(Clone, Debug)]
@@ -42,6 +47,12 @@ async fn wait(
     }
     terminal::tell(what_happens);
     fired.cancel();
+    let echoes = async {
+        loop {
+            either(&mut interrupt, &mut terminate).await;
+        }
+    };
+    let _ = tokio::time::timeout(SAME_SIGNAL, echoes).await;
     either(&mut interrupt, &mut terminate).await;
     terminal::tell("stopped at once");
     std::process::exit(Exit::Interrupted as i32);

@@ -114,16 +114,17 @@ async fn by_fleet(context: &Context, asked: &Asked) -> anyhow::Result<Exit> {
 async fn submit(client: &Client, asked: &Asked) -> anyhow::Result<Submitted> {
     let asked_for = requests::key(&asked.spec);
     let earlier = client.list(JOBS_SEARCHED_MAX).await.map_err(failed)?;
-    let key = key(&asked_for, &earlier, asked.submission.fresh, &Entropy::from_os());
+    let key = key(&asked_for, &earlier, &Entropy::from_os());
     client.submit(asked.spec.clone(), &key, asked.submission.fresh).await.map_err(failed)
 }
 
 /// The idempotency key of a submission: that of the newest job that asked for the same, where it is at work or can go
-/// on; else a new one, since a command that is given again after its job was done means a new job.
-fn key(asked_for: &str, earlier: &[Job], fresh: bool, entropy: &Entropy) -> String {
+/// on (with `--fresh` the coordinator starts that one over); else a new one, since a command that is given again after its
+/// job was done means a new job.
+fn key(asked_for: &str, earlier: &[Job], entropy: &Entropy) -> String {
     let same = earlier.iter().find(|job| job.idempotency_key.starts_with(asked_for));
     match same {
-        Some(job) if !fresh && (!state::has_ended(job.state()) || state::can_go_on(job)) => job.idempotency_key.clone(),
+        Some(job) if !state::has_ended(job.state()) || state::can_go_on(job) => job.idempotency_key.clone(),
         _ => format!("{asked_for}-{}", entropy.suffix(12)),
     }
 }
@@ -257,12 +258,12 @@ mod tests {
     fn the_same_command_goes_on_only_where_its_last_job_did_not_end_well() {
         let entropy = Entropy::seeded(1);
         let earlier = |state| [job("other-1", JobState::Running), job("abc-2", state), job("abc-1", JobState::Failed)];
-        let chosen = |state, fresh| key("abc", &earlier(state), fresh, &entropy);
-        assert_eq!(chosen(JobState::Interrupted, false), "abc-2");
-        assert_eq!(chosen(JobState::Failed, false), "abc-2");
-        assert_eq!(chosen(JobState::Running, false), "abc-2");
-        for (state, fresh) in [(JobState::Done, false), (JobState::Cancelled, false), (JobState::Interrupted, true)] {
-            let new = chosen(state, fresh);
+        let chosen = |state| key("abc", &earlier(state), &entropy);
+        assert_eq!(chosen(JobState::Interrupted), "abc-2");
+        assert_eq!(chosen(JobState::Failed), "abc-2");
+        assert_eq!(chosen(JobState::Running), "abc-2");
+        for state in [JobState::Done, JobState::Cancelled] {
+            let new = chosen(state);
             assert!(new.starts_with("abc-") && new.len() == 16, "{new}");
         }
     }

@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     arguments::{Cli, Command, usage},
     exit::{Exit, Told},
-    output::{Output, terminal},
+    output::Output,
 };
 
 /// How long tasks may take to end once the command has.
@@ -60,7 +60,7 @@ fn refuse(error: &clap::Error) -> Exit {
         let told = Told { exit: Exit::Usage, kind: "usage", message: exit::plain(error) };
         Output { json: true }.error(&told);
     } else {
-        terminal::tell(error.render().ansi().to_string());
+        let _ = error.print();
     }
     Exit::Usage
 }

@@ -69,7 +69,8 @@ impl Reporter {
         let due = self.is_due(now, job);
         match &mut self.form {
             Form::Bars(bars) => bars.show(job, &totals, &speed),
-            Form::Lines if due => terminal::tell(line(job, &totals, &speed)),
+            // How it ended is the summary's to tell.
+            Form::Lines if due && !state::has_ended(job.state()) => terminal::tell(line(job, &totals, &speed)),
             Form::Json if due => json::print("progress", &json::Progress::of(job, &totals, &speed)),
             Form::Lines | Form::Json => {}
         }

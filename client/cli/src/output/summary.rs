@@ -76,6 +76,10 @@ pub(crate) fn text(job: &Job, speed: &Speed, restore_command: Option<&str>) -> V
     let (work, keyspace, ..) = job.spec.as_ref().map_or(("job", "", "", ""), requests::subject);
     let totals = Totals::of(job);
     let mut lines = vec![headline(job, work, keyspace)];
+    if totals.tables == 0 && job.state() != JobState::Done {
+        lines.extend(named("warning", &job.warnings));
+        return lines; // it ended before there was anything to count
+    }
     lines.push(format!("  rows      {} in {}", count(totals.rows), plural(totals.tables, "table")));
     match work {
         "backup" => {
