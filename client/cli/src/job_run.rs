@@ -19,7 +19,7 @@ use crate::{
     arguments::jobs::Submission,
     commands::{Context, location, state_home},
     embedded::{Embedded, Journal},
-    exit::Exit,
+    exit::{Exit, Told},
     interrupt::Interrupt,
     output::{Output, json, progress::Reporter, summary, terminal, totals::Speed},
     requests::{self, failed},
@@ -191,11 +191,10 @@ pub(crate) fn conclude(context: &Context, ended: &Ended) -> anyhow::Result<Exit>
             let failure = job.failure.clone().map(Failure::from);
             let failure =
                 failure.unwrap_or_else(|| Failure::new(ErrorKind::Internal, "the job failed without a reason"));
-            if exit == Exit::Mismatch {
-                terminal::tell(format!("error: {failure}"));
-                return Ok(exit);
-            }
-            Err(failed(failure))
+            let mut told = Told::of(&failed(failure));
+            told.exit = exit; // a restore that differs is more than a failure
+            context.output.error(&told);
+            Ok(exit)
         }
         JobState::Cancelled => {
             let message = "the job was cancelled; what it stored stays and is used by a later backup";
