@@ -5,7 +5,6 @@
 
 use std::{
     collections::HashMap,
-    num::NonZeroUsize,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -13,35 +12,24 @@ use std::{
 use ringvault_proto::token::{Token, TokenRange};
 use ringvault_runtime::clock::{Clock, SystemClock};
 use scylla::{
-    client::{PoolSize, execution_profile::ExecutionProfile, session::Session, session_builder::SessionBuilder},
+    client::session::Session,
     cluster::{ClusterState, NodeRef, metadata::Strategy},
     frame::response::result::TableSpec,
-    policies::{
-        load_balancing::{DefaultPolicy, FallbackPlan, LoadBalancingPolicy, RoutingInfo},
-        retry::FallthroughRetryPolicy,
-    },
+    policies::load_balancing::{DefaultPolicy, FallbackPlan, LoadBalancingPolicy, RoutingInfo},
     routing::Shard,
-    statement::{Consistency, prepared::PreparedStatement},
+    statement::prepared::PreparedStatement,
 };
 use uuid::Uuid;
 
 use super::{
-    errors::{Error, Reason, Result},
+    connect,
+    errors::{Error, Result},
     profile::ClusterProfile,
     ring::{self, Piece, Ring, Version},
     rows::Question,
-    tls, topology,
+    topology,
     topology::{NodeInfo, Topology},
 };
-
-/// Longest wait for one TCP connection.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Longest wait for a session; the driver's handshakes have no timeout of their own.
-const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Connections a node: each is one task of the driver, so at most one core.
-const CONNECTIONS_PER_NODE: usize = 4;
 
 /// How long a measured clock offset serves.
 const OFFSET_AGE_MAX: Duration = Duration::from_secs(600);
@@ -95,17 +83,17 @@ impl Cluster {
     pub async fn connect(profile: &ClusterProfile) -> Result<Self> {
         profile.validate()?;
         let points = profile.contact_points()?;
-        let session = match open(profile, &points).await {
+        let session = match connect::open(profile, &points).await {
             Ok(session) => session,
-            Err(error) => return Err(diagnose(profile, &points, error).await),
+            Err(error) => return Err(connect::diagnose(profile, &points, error).await),
         };
-        refresh(&session).await?;
+        connect::refresh(&session).await?;
         let state = session.get_cluster_state();
-        let topology = read_topology(&session, &state).await?;
-        let local_dc = local_dc(profile, &points, &state, &topology).await?;
+        let topology = connect::read_topology(&session, &state).await?;
+        let local_dc = connect::local_dc(profile, &points, &state, &topology).await?;
         let mut handle = session.get_default_execution_profile_handle().clone();
         let policy = DefaultPolicy::builder().prefer_datacenter(local_dc.clone()).permit_dc_failover(true).build();
-        handle.map_to_another_profile(execution_profile(profile, Some(policy)));
+        handle.map_to_another_profile(connect::execution_profile(profile, Some(policy)));
         let versions = topology.versions()?;
         let scylla = state.get_nodes_info().iter().any(|node| node.sharder().is_some());
         Ok(Self {
@@ -370,7 +358,7 @@ pub struct NodesInOrder {
 impl NodesInOrder {
     /// A policy for nodes of this data centre.
     #[must_use]
-    pub fn new(first: Vec<Uuid>, data_center: Arc<str>) -> Arc<dyn LoadBalancingPolicy> {
+    pub fn policy(first: Vec<Uuid>, data_center: Arc<str>) -> Arc<dyn LoadBalancingPolicy> {
         Arc::new(Self { first, data_center })
     }
 
@@ -399,134 +387,4 @@ impl LoadBalancingPolicy for NodesInOrder {
     fn name(&self) -> String {
         "NodesInOrder".to_owned()
     }
-}
-
-fn execution_profile(profile: &ClusterProfile, policy: Option<Arc<dyn LoadBalancingPolicy>>) -> ExecutionProfile {
-    let builder = ExecutionProfile::builder()
-        .request_timeout(Some(profile.request_timeout))
-        .consistency(Consistency::LocalQuorum)
-        .retry_policy(Arc::new(FallthroughRetryPolicy::new()))
-        .speculative_execution_policy(None);
-    match policy {
-        Some(policy) => builder.load_balancing_policy(policy).build(),
-        None => builder.build(),
-    }
-}
-
-async fn open(profile: &ClusterProfile, points: &[String]) -> Result<Session> {
-    let connections = NonZeroUsize::new(CONNECTIONS_PER_NODE).expect("four");
-    let mut builder = SessionBuilder::new()
-        .known_nodes(points)
-        .connection_timeout(CONNECTION_TIMEOUT)
-        .pool_size(PoolSize::PerHost(connections))
-        .default_execution_profile_handle(execution_profile(profile, None).into_handle())
-        .fetch_schema_metadata(false)
-        .refresh_metadata_on_auto_schema_agreement(false)
-        .metadata_request_clientside_timeout(SESSION_TIMEOUT)
-        .driver_config_reporting(false);
-    if let Some((username, password)) = profile.login()? {
-        builder = builder.user(username, password.reveal());
-    }
-    if let Some(settings) = &profile.tls {
-        builder = builder.tls_context(Some(tls::client_config(settings, points)?));
-    }
-    match tokio::time::timeout(SESSION_TIMEOUT, Box::pin(builder.build())).await {
-        Ok(session) => session.map_err(|e| Error::of_session("connecting", &e)),
-        Err(_elapsed) => Err(Error::of_elapsed("connecting", SESSION_TIMEOUT)),
-    }
-}
-
-/// The driver tells the last host's cause only; asks each host on its own and tells all.
-async fn diagnose(profile: &ClusterProfile, points: &[String], error: Error) -> Error {
-    if matches!(error.reason(), Reason::Rejected) {
-        return error;
-    }
-    let attempts = points.iter().map(|point| async move {
-        let failure = open(profile, std::slice::from_ref(point)).await.err();
-        (point, failure)
-    });
-    let mut causes = Vec::new();
-    for (point, failure) in futures::future::join_all(attempts).await {
-        let Some(failure) = failure else { continue };
-        if failure.reason() == Reason::LoginRefused {
-            return login_refused(profile, point, &failure);
-        }
-        let text = failure.to_string();
-        let why = text.strip_prefix("connecting failed: ").unwrap_or(&text);
-        causes.push(format!("{point} ({})", why.split(';').next().unwrap_or(why)));
-    }
-    if causes.is_empty() {
-        return error;
-    }
-    Error::unavailable(format!(
-        "no host of the cluster can be reached: {}; check that the nodes are up, that --port is their CQL port, and the firewall",
-        causes.join(", ")
-    ))
-    .caused_by(error)
-}
-
-fn login_refused(profile: &ClusterProfile, point: &str, failure: &Error) -> Error {
-    let message = match &profile.username {
-        Some(username) => format!("login as {username} was refused by {point}; check --username and the password"),
-        None => format!("{point} asks for a login; give --username and its password"),
-    };
-    let message = if failure.to_string().contains("incorrect") || profile.username.is_none() {
-        message
-    } else {
-        format!("{message} ({failure})")
-    };
-    Error::new(Reason::LoginRefused, message)
-}
-
-async fn refresh(session: &Session) -> Result<()> {
-    // build() goes on with an invented ring where its first reads fail; this tells
-    match tokio::time::timeout(SESSION_TIMEOUT, session.refresh_metadata()).await {
-        Ok(refreshed) => refreshed.map_err(|e| Error::of_metadata("reading the ring", &e)),
-        Err(_elapsed) => Err(Error::of_elapsed("reading the ring", SESSION_TIMEOUT)),
-    }
-}
-
-async fn read_topology(session: &Session, state: &Arc<ClusterState>) -> Result<Topology> {
-    let mut nodes: Vec<_> = state.get_nodes_info().iter().collect();
-    nodes.sort_by_key(|node| !node.is_connected());
-    let Some(host) = nodes.first().map(|node| node.host_id) else {
-        return Err(Error::unavailable("the ring is empty"));
-    };
-    let topology = Topology::read(session, host).await?;
-    if topology.check(&topology::ring_of(state)).is_ok() {
-        return Ok(topology);
-    }
-    refresh(session).await?; // the topology may have changed between the two reads
-    let topology = Topology::read(session, host).await?;
-    topology.check(&topology::ring_of(&session.get_cluster_state()))?;
-    Ok(topology)
-}
-
-async fn local_dc(
-    profile: &ClusterProfile,
-    points: &[String],
-    state: &ClusterState,
-    topology: &Topology,
-) -> Result<String> {
-    let existing = topology.data_centers();
-    if let Some(named) = &profile.local_dc {
-        return if existing.contains(named) {
-            Ok(named.clone())
-        } else {
-            Err(Error::invalid(format!(
-                "--local-dc {named}: cluster {} has no such data centre; it has {}",
-                topology.cluster_name,
-                existing.join(", ")
-            )))
-        };
-    }
-    if let [only] = &existing[..] {
-        return Ok(only.clone());
-    }
-    topology::contact_dc(state, points).await.ok_or_else(|| {
-        Error::invalid(format!(
-            "it can't be told which data centre is near; give --local-dc, one of {}",
-            existing.join(", ")
-        ))
-    })
 }

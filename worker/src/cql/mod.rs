@@ -1,10 +1,11 @@
 //! The only place that speaks CQL. Everything of the driver stays behind this module's door.
 //!
 //! - [`profile`]: how a cluster is reached; `tls`: encrypted connections
-//! - [`cluster`]: an open cluster; `topology`: who it consists of; [`ring`]: tokens and replicas without I/O
-//! - [`errors`]: every failure of driver and server in one error
+//! - [`cluster`]: an open cluster; `connect`: opening it; `topology`: who it consists of; [`ring`]: tokens and replicas
+//! - [`errors`]: every failure of driver and server in one error; `classify`: what they mean
 //! - [`inspect`]: what planning needs; [`fingerprint`]: has a table changed; [`sizes`]: how much is it
-//! - [`scan`]: reads a token range page by page; `select`: its statements; [`page`]: raw rows; [`lines`]: lines of rows
+//! - [`scan`]: reads a table; `select`: its statements; `reader`: pages of a range; `fetch`: one page and its attempts;
+//!   [`page`]: raw rows; [`lines`]: which lines rows make
 //! - [`load`]: writes rows back
 //! - [`system_schema`], [`describe`]: reads a keyspace's schema; [`ddl`]: brings it back
 //! - [`pace`]: how hard the database is leaned on
@@ -14,10 +15,13 @@
 use ringvault_proto::v1;
 use scylla::statement::Consistency;
 
+mod classify;
 pub mod cluster;
+mod connect;
 pub mod ddl;
 pub mod describe;
 pub mod errors;
+mod fetch;
 pub mod fingerprint;
 pub mod inspect;
 pub mod lines;
@@ -25,8 +29,8 @@ pub mod load;
 pub mod pace;
 pub mod page;
 pub mod profile;
-pub mod ring;
 mod reader;
+pub mod ring;
 mod rows;
 pub mod scan;
 mod select;

@@ -82,6 +82,9 @@ impl<'a> Question<'a> {
                 .query_single_page(statement.clone(), values, state)
                 .await
                 .map_err(|e| Error::of_execution(self.what, &e, Values::None))?;
+            if !result.is_rows() {
+                return Ok(rows); // LIST PERMISSIONS answers so where there are none
+            }
             let result = result.into_rows_result().map_err(|e| Error::of_answer(self.what, e))?;
             for row in result.rows::<R>().map_err(|e| Error::of_answer(self.what, e))? {
                 rows.push(row.map_err(|e| Error::of_answer(self.what, e))?);

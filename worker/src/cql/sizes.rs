@@ -10,12 +10,14 @@ use std::{
 
 use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt, future::BoxFuture};
 use ringvault_proto::{
+    error::Verdict,
     token::{Token, TokenRange},
     v1,
 };
+use ringvault_runtime::{entropy::Entropy, retry::Backoff};
 use scylla::{
     deserialize::row::ColumnIterator,
-    response::PagingState,
+    response::{PagingState, query_result::QueryRowsResult},
     statement::{Consistency, Statement},
 };
 use uuid::Uuid;
@@ -23,7 +25,7 @@ use uuid::Uuid;
 use super::{
     Cluster,
     cluster::{KeyspaceRoute, NodesInOrder},
-    errors::{Error, Result, Values},
+    errors::{Error, Reason, Result, Values},
     inspect::TABLES_AT_ONCE,
     quoted,
     rows::Question,
@@ -36,14 +38,24 @@ const COVERED_MIN: f64 = 0.5;
 /// Estimates of less than this are checked by samples: they don't count what is not flushed yet.
 const TRUSTED_BYTES_MIN: u64 = 256 << 20;
 
-/// Rows of the first look at a table, which often reads it to its end.
-const FIRST_LOOK_ROWS: i32 = 500;
+/// Bytes of the first look at a table, which often reads it to its end: below the smallest segment, so nothing is lost
+/// where it doesn't.
+const FIRST_LOOK_BYTES: u64 = 2 << 20;
 
 /// Points of the ring that are sampled.
 const SAMPLES: u64 = 16;
 
-/// Rows a sample.
-const SAMPLE_ROWS: i32 = 100;
+/// Rows of a look's first page.
+const PAGE_ROWS: u64 = 100;
+
+/// Rows of its later pages, at most.
+const PAGE_ROWS_MAX: u64 = 5000;
+
+/// Ranges of fewer tokens than two to this are not halved when replicas fail over them.
+const NARROWED_BITS_MIN: u32 = 44;
+
+/// Attempts of a look while nobody answers.
+const ATTEMPTS_MAX: u32 = 3;
 
 type EstimateRow = (String, String, String, i64, i64);
 
@@ -59,13 +71,15 @@ pub(crate) async fn estimate(
     let estimates = server_estimates(cluster, route).await?;
     let told = |table: &v1::InspectedTable| {
         let name = table.table.as_ref()?;
-        estimates.get(&name.table).copied().filter(|size| size.bytes >= TRUSTED_BYTES_MIN)
+        estimates.get(&name.table).copied()
     };
     let looks: Vec<BoxFuture<'_, Result<(Size, &str)>>> = tables
         .iter()
         .map(|table| match told(table) {
-            Some(size) => futures::future::ready(Ok((size, "size_estimates"))).boxed(),
-            None => sample(cluster, route, table).map_ok(|size| (size, "sampling")).boxed(),
+            Some(size) if size.bytes >= TRUSTED_BYTES_MIN => {
+                futures::future::ready(Ok((size, "size_estimates"))).boxed()
+            }
+            told => sample(cluster, route, table, told).map_ok(|size| (size, "sampling")).boxed(),
         })
         .collect();
     let sizes: Vec<(Size, &str)> = futures::stream::iter(looks).buffered(TABLES_AT_ONCE).try_collect().await?;
@@ -131,18 +145,26 @@ impl Covered {
     }
 }
 
-/// One look at the start of the ring, then, where that isn't all, at points spread evenly over it.
-async fn sample(cluster: &Cluster, route: &KeyspaceRoute, table: &v1::InspectedTable) -> Result<Size> {
+/// A long look at the start of the ring, then, where that isn't all, short ones at points spread evenly over it.
+async fn sample(
+    cluster: &Cluster,
+    route: &KeyspaceRoute,
+    table: &v1::InspectedTable,
+    told: Option<Size>,
+) -> Result<Size> {
     let sampler = Sampler::new(cluster, route, table);
-    let first = sampler.look(TokenRange::FULL, FIRST_LOOK_ROWS).await?;
-    if first.ended {
+    let first = sampler.look(TokenRange::FULL, FIRST_LOOK_BYTES).await?;
+    if first.passed == TokenRange::FULL.width() {
         return Ok(Size { bytes: first.bytes, partitions: first.partitions });
     }
     let mut looks = Vec::new();
     for range in sample_ranges() {
-        looks.push((range, sampler.look(range, SAMPLE_ROWS).await?));
+        looks.push((range, sampler.look(range, 0).await?));
     }
-    Ok(extrapolated(&looks, &first))
+    let size = extrapolated(&looks, &first);
+    // replicas may hold in their SSTables what a short look can't see: partitions of many pages
+    let told = told.unwrap_or_default();
+    Ok(Size { bytes: size.bytes.max(told.bytes), partitions: size.partitions.max(told.partitions) })
 }
 
 /// The ring in as many equal ranges as there are samples; each is sampled from its start.
@@ -158,8 +180,17 @@ struct Look {
     rows: u64,
     bytes: u64,
     partitions: u64,
-    last_token: Option<i64>,
-    ended: bool,
+    /// Tokens that it went over.
+    passed: u64,
+}
+
+impl Look {
+    /// Rows of the next page: what `bytes_max` leaves, by the mean row.
+    fn page_rows(&self, bytes_max: u64) -> i32 {
+        let mean = self.bytes.checked_div(self.rows).unwrap_or(0).max(1);
+        let rows = if self.rows == 0 { PAGE_ROWS } else { bytes_max.saturating_sub(self.bytes) / mean };
+        i32::try_from(rows.clamp(1, PAGE_ROWS_MAX)).unwrap_or(i32::MAX)
+    }
 }
 
 /// Scales each look from the tokens that it passed to the tokens of its range.
@@ -167,15 +198,13 @@ struct Look {
 fn extrapolated(looks: &[(TokenRange, Look)], first: &Look) -> Size {
     let (mut bytes, mut partitions) = (0.0, 0.0);
     for (range, look) in looks {
-        let passed = match look.last_token {
-            Some(token) if !look.ended => token.wrapping_sub(range.start().0).cast_unsigned().max(1),
-            _ => range.width(),
-        };
-        let scale = range.width() as f64 / passed as f64;
+        let scale = range.width() as f64 / look.passed.max(1) as f64;
         bytes += look.bytes as f64 * scale;
         partitions += look.partitions as f64 * scale;
     }
-    Size { bytes: (bytes as u64).max(first.bytes), partitions: (partitions as u64).max(first.partitions) }
+    // a short look ends within a large partition, so its size shows in the long one only
+    let large = partitions * first.bytes as f64 / first.partitions.max(1) as f64;
+    Size { bytes: (bytes.max(large) as u64).max(first.bytes), partitions: (partitions as u64).max(first.partitions) }
 }
 
 struct Sampler<'c> {
@@ -185,6 +214,7 @@ struct Sampler<'c> {
     cql: String,
     table: String,
     keys: usize,
+    columns: usize,
     names_bytes: u64,
 }
 
@@ -198,56 +228,90 @@ impl<'c> Sampler<'c> {
         let from = format!("{}.{}", quoted(&name.keyspace), quoted(&name.table));
         let cql = format!("SELECT {}, {token} FROM {from} WHERE {token} > ? AND {token} <= ?", quoted_names.join(", "));
         let what = format!("estimating the size of {}.{}", name.keyspace, name.table);
-        Self { cluster, route, what, cql, table: name.table, keys, names_bytes }
+        Self { cluster, route, what, cql, table: name.table, keys, columns: table.columns.len(), names_bytes }
     }
 
-    async fn look(&self, range: TokenRange, rows: i32) -> Result<Look> {
-        let mut statement = Statement::new(&self.cql).with_page_size(rows);
+    /// Looks at the first page of `range`, and at more pages up to about `bytes_max`; at those of its first half, and so on, where replicas fail over it, as they do
+    /// over very many tombstones.
+    async fn look(&self, range: TokenRange, bytes_max: u64) -> Result<Look> {
+        let (backoff, entropy) = (Backoff::peer(), Entropy::from_os());
+        let mut seen = range;
+        let mut failed = 0;
+        loop {
+            match self.look_once(seen, bytes_max).await {
+                Err(error) if error.reason() == Reason::ReplicasFailed && seen.width() > 1 << NARROWED_BITS_MIN => {
+                    let half = i64::try_from(seen.width() / 2).unwrap_or(i64::MAX);
+                    seen = seen.split_at(&[Token(seen.start().0.wrapping_add(half))])[0];
+                }
+                // nothing but tombstones as far as one can see: the scan will tell
+                Err(error) if error.reason() == Reason::ReplicasFailed => {
+                    return Ok(Look { passed: range.width(), ..Look::default() });
+                }
+                Err(error) if error.kind().verdict() == Verdict::Retry && failed < ATTEMPTS_MAX => {
+                    tokio::time::sleep(backoff.pause(failed, &entropy)).await;
+                    failed += 1;
+                }
+                look => return look,
+            }
+        }
+    }
+
+    async fn look_once(&self, range: TokenRange, bytes_max: u64) -> Result<Look> {
+        let mut statement = Statement::new(&self.cql);
         statement.set_consistency(Consistency::LocalOne);
         statement.set_is_idempotent(true);
         let nodes: Vec<Uuid> = self.cluster.replicas(self.route, &self.table, Token(range.start().0.saturating_add(1)));
-        statement.set_load_balancing_policy(Some(NodesInOrder::new(nodes, self.route.local_dc.clone())));
+        statement.set_load_balancing_policy(Some(NodesInOrder::policy(nodes, self.route.local_dc.clone())));
         let bounds = (range.start().0, range.end().0);
         let session = self.cluster.session();
-        let mut state = PagingState::start();
-        let mut look = Look::default();
-        // a page may come without rows and not be the last: Scylla cuts pages by bytes and by tombstones
-        while look.rows == 0 && !look.ended {
+        let (mut state, mut look, mut last_key) = (PagingState::start(), Look::default(), Vec::new());
+        loop {
+            statement.set_page_size(look.page_rows(bytes_max));
             let (result, next) = session
                 .query_single_page(statement.clone(), bounds, state)
                 .await
                 .map_err(|e| Error::of_execution(&self.what, &e, Values::None))?;
             let page = result.into_rows_result().map_err(|e| Error::of_answer(&self.what, e))?;
-            let answer = |e: &dyn std::fmt::Display| Error::of_answer(&self.what, e);
-            let mut keys = HashSet::new();
-            for row in page.rows::<ColumnIterator<'_, '_>>().map_err(|e| answer(&e))? {
-                let cells = row.map_err(|e| answer(&e))?;
-                let mut key = Vec::new();
-                for cell in cells {
-                    let cell = cell.map_err(|e| answer(&e))?;
-                    let bytes = cell.slice.map(|slice| slice.as_slice()).unwrap_or_default();
-                    if cell.index < self.keys {
-                        key.push(bytes.to_vec());
-                    }
-                    if let Ok(token) = bytes.try_into() {
-                        look.last_token = Some(i64::from_be_bytes(token)); // the last column: the token
-                    }
-                    look.bytes += bytes.len() as u64;
-                }
-                look.bytes = look.bytes.saturating_sub(8) + self.names_bytes;
-                keys.insert(key);
-                look.rows += 1;
-            }
-            look.partitions += keys.len() as u64;
+            let last_token = self.see(&page, &mut look, &mut last_key)?;
             match next.into_paging_control_flow() {
-                ControlFlow::Continue(more) => state = more,
+                // a page may come without rows and not be the last: Scylla cuts pages by bytes and by tombstones
+                ControlFlow::Continue(more) if look.rows == 0 || look.bytes < bytes_max => state = more,
+                ControlFlow::Continue(_) => {
+                    look.passed = last_token.wrapping_sub(range.start().0).cast_unsigned();
+                    return Ok(look);
+                }
                 ControlFlow::Break(()) => {
-                    look.ended = true;
-                    break;
+                    look.passed = range.width();
+                    return Ok(look);
                 }
             }
         }
-        Ok(look)
+    }
+
+    /// Counts a page in; gives the token of its last row.
+    fn see(&self, page: &QueryRowsResult, look: &mut Look, last_key: &mut Vec<Vec<u8>>) -> Result<i64> {
+        let answer = |e: &dyn std::fmt::Display| Error::of_answer(&self.what, e);
+        let mut last_token = i64::MIN;
+        for row in page.rows::<ColumnIterator<'_, '_>>().map_err(|e| answer(&e))? {
+            let mut key = Vec::new();
+            for cell in row.map_err(|e| answer(&e))? {
+                let cell = cell.map_err(|e| answer(&e))?;
+                let bytes = cell.slice.map(|slice| slice.as_slice()).unwrap_or_default();
+                if cell.index == self.columns {
+                    last_token = bytes.try_into().map(i64::from_be_bytes).map_err(|e| answer(&e))?;
+                } else {
+                    look.bytes += bytes.len() as u64;
+                }
+                if cell.index < self.keys {
+                    key.push(bytes.to_vec());
+                }
+            }
+            look.partitions += u64::from(key != *last_key);
+            look.bytes += self.names_bytes;
+            look.rows += 1;
+            *last_key = key;
+        }
+        Ok(last_token)
     }
 }
 
@@ -265,13 +329,7 @@ mod tests {
 
     #[test]
     fn a_sample_counts_for_the_tokens_that_it_did_not_reach() {
-        let look = |range: TokenRange| Look {
-            rows: 100,
-            bytes: 1000,
-            partitions: 100,
-            last_token: Some(range.start().0 + i64::try_from(range.width() / 50).expect("small")),
-            ended: false,
-        };
+        let look = |range: TokenRange| Look { rows: 100, bytes: 1000, partitions: 100, passed: range.width() / 50 };
         let looks: Vec<_> = sample_ranges().into_iter().map(|range| (range, look(range))).collect();
         let size = extrapolated(&looks, &Look::default());
         assert!(size.bytes.abs_diff(16 * 50 * 1000) < 1000, "{size:?}");

@@ -286,10 +286,10 @@ impl SerializeRow for Timed<'_> {
     }
 }
 
-/// A rejected write that is large is most likely too large, whatever the server's hidden text says.
+/// A large write that is refused is most likely too large: releases before 5.0 say so in their log only.
 fn name_size(error: Error, writes: &[Write]) -> Error {
     let bytes: usize = writes.iter().map(|write| write.bytes).sum();
-    if error.reason() != Reason::Rejected || bytes < LARGE_BYTES {
+    if !matches!(error.reason(), Reason::Rejected | Reason::ReplicasFailed) || bytes < LARGE_BYTES {
         return error;
     }
     error.advise(&format!(
