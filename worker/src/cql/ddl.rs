@@ -396,3 +396,79 @@ async fn pause(error: Error, attempt: u32) -> Result<()> {
     tokio::time::sleep(Backoff::peer().pause(attempt + 2, &Entropy::from_os())).await;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document() -> SchemaDocument {
+        let object = |kind, name: &str, table: Option<&str>, cql: &str| SchemaObject {
+            kind,
+            keyspace: "ks".into(),
+            name: name.into(),
+            table: table.map(Into::into),
+            cql: cql.into(),
+        };
+        SchemaDocument {
+            keyspace: "ks".into(),
+            server_version: "5.0.6".into(),
+            objects: vec![
+                object(SchemaKind::Keyspace, "ks", None, "CREATE KEYSPACE ks WITH replication = {}"),
+                object(SchemaKind::Type, "u", None, "CREATE TYPE ks.u (a int)"),
+                object(SchemaKind::Table, "a", None, "CREATE TABLE ks.a (k int PRIMARY KEY)"),
+                object(SchemaKind::Table, "b", None, "CREATE TABLE ks.b (k int PRIMARY KEY)"),
+            ],
+        }
+    }
+
+    fn live(tables: &[&str], field: &str) -> KeyspaceModel {
+        KeyspaceModel {
+            name: "ks".into(),
+            tables: tables.iter().map(|name| TableModel { name: (*name).into(), ..TableModel::default() }).collect(),
+            types: vec![TypeModel { name: "u".into(), fields: vec![("a".into(), field.into())] }],
+            ..KeyspaceModel::default()
+        }
+    }
+
+    fn check(tables: &[&str], drop: bool, live: &KeyspaceModel) -> Result<Vec<String>> {
+        let tables = tables.iter().map(|name| (*name).to_owned()).collect();
+        let work = v1::ApplySchema { keyspace: "ks".into(), tables, drop, ..Default::default() };
+        check_standing(&work, &chosen(&work, &document())?, live)
+    }
+
+    #[test]
+    fn tables_that_stand_there_are_a_conflict_that_names_the_way_out() {
+        let error = check(&[], false, &live(&["b", "z"], "int")).expect_err("b stands there");
+        assert_eq!(error.kind(), ringvault_proto::error::ErrorKind::Conflict);
+        assert!(error.to_string().starts_with("keyspace ks already has b; restore with --drop"), "{error}");
+    }
+
+    #[test]
+    fn an_existing_keyspace_without_those_tables_is_used_as_it_is() {
+        assert_eq!(check(&["a"], false, &live(&["b"], "int")).expect("fine").len(), 1);
+    }
+
+    #[test]
+    fn a_drop_warns_of_tables_that_the_backup_does_not_hold() {
+        let warnings = check(&[], true, &live(&["a", "z"], "text")).expect("fine");
+        assert_eq!(warnings, ["dropping keyspace ks takes tables along that the backup does not hold: z"]);
+        assert!(check(&["a"], true, &live(&["a", "z"], "int")).expect("only a is dropped").is_empty());
+    }
+
+    #[test]
+    fn a_type_that_differs_and_stays_is_a_conflict() {
+        let mut backup = document();
+        backup.objects[2].cql = "CREATE TABLE ks.a (k int PRIMARY KEY, v frozen<u>)".into();
+        let work = v1::ApplySchema { keyspace: "ks".into(), ..Default::default() };
+        let objects = chosen(&work, &backup).expect("fine");
+        let error = check_standing(&work, &objects, &live(&[], "text")).expect_err("u differs");
+        assert!(error.to_string().contains("type ks.u stands in the target and differs"), "{error}");
+    }
+
+    #[test]
+    fn system_keyspaces_and_other_names_are_refused() {
+        let work = |keyspace: &str| v1::ApplySchema { keyspace: keyspace.into(), ..Default::default() };
+        assert!(chosen(&work("system_auth"), &document()).is_err());
+        assert!(chosen(&work("other"), &document()).is_err());
+    }
+}

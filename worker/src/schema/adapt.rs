@@ -4,7 +4,11 @@
 
 use ringvault_archive::schema::SchemaKind;
 
-use super::{Release, Result, ident::literal, statement::Statement};
+use super::{
+    Release, Result,
+    ident::{literal, map_literal},
+    statement::{Statement, map_of},
+};
 
 /// An option of tables and views, the releases of Cassandra that know it (from the first, before the second), and the values
 /// whose loss is not worth a word: what servers set by themselves.
@@ -67,7 +71,9 @@ pub fn for_release(cql: &str, release: Release) -> Result<Adapted> {
                 statement.name,
                 clause.text
             ));
-        } else if let Some(value) = older_percentile(release, &clause.name, clause.value) {
+        } else if let Some(value) = older_percentile(release, &clause.name, clause.value)
+            .or_else(|| older_leveled(release, &clause.name, clause.value))
+        {
             kept.push(format!("{} = {value}", clause.name));
         } else {
             kept.push(clause.text.to_owned());
@@ -97,6 +103,18 @@ fn older_percentile(release: Release, option: &str, value: &str) -> Option<Strin
     }
     let number = value.trim_matches('\'').to_lowercase().strip_suffix('p')?.to_owned();
     number.parse::<f64>().ok().map(|_| literal(&format!("{number}PERCENTILE")))
+}
+
+/// Leveled compaction without the thresholds that it never uses: later releases write them, those before 4.0 refuse them.
+fn older_leveled(release: Release, option: &str, value: &str) -> Option<String> {
+    if option != "compaction" || release >= V4_0 {
+        return None;
+    }
+    let mut compaction = map_of(value);
+    let leveled = compaction.get("class").is_some_and(|class| class.ends_with("LeveledCompactionStrategy"));
+    let thresholds = ["max_threshold", "min_threshold"];
+    let had = thresholds.iter().filter(|name| compaction.remove(**name).is_some()).count();
+    (leveled && had > 0).then(|| map_literal(&compaction))
 }
 
 #[cfg(test)]
@@ -148,5 +166,18 @@ mod tests {
         let adapted =
             for_release("CREATE TABLE ks.t (k int PRIMARY KEY) WITH read_repair_chance = 0.0", V5_0).expect("fine");
         assert_eq!(adapted.cql, "CREATE TABLE ks.t (k int PRIMARY KEY)");
+    }
+
+    #[test]
+    fn leveled_compaction_loses_the_thresholds_that_an_older_server_refuses() {
+        let leveled = "CREATE TABLE ks.t (k int PRIMARY KEY) WITH compaction = {'class': 'o.LeveledCompactionStrategy', 'max_threshold': '32', 'min_threshold': '4', 'sstable_size_in_mb': '64'}";
+        let adapted = for_release(leveled, Release { major: 3, minor: 11 }).expect("fine");
+        assert!(
+            adapted.cql.ends_with("{'class': 'o.LeveledCompactionStrategy', 'sstable_size_in_mb': '64'}"),
+            "{adapted:?}"
+        );
+        assert_eq!(for_release(leveled, V4_1).expect("fine").cql, leveled);
+        let tiered = leveled.replace("Leveled", "SizeTiered");
+        assert_eq!(for_release(&tiered, Release { major: 3, minor: 11 }).expect("fine").cql, tiered);
     }
 }

@@ -213,7 +213,7 @@ impl<'a> Statement<'a> {
 }
 
 /// A map literal of text to text (numbers and booleans are taken as text).
-fn map_of(literal: &str) -> Options {
+pub(super) fn map_of(literal: &str) -> Options {
     let mut options = Options::new();
     let tokens = tokens(literal);
     let content: Vec<&Token<'_>> =
