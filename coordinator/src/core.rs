@@ -2,6 +2,7 @@
 //!
 //! - [`event`]: events, effects, answers
 //! - [`job`], [`table`], [`assignment`]: what is known of a job; [`load`]: from the journal
+//! - [`actions`]: what a job wants done in its repository
 //! - [`submit`]: which job a submission means; [`backup`], [`restore`]: how each kind of job goes on
 //! - [`workers`]: who attends, who sees which repository; [`leases`]: who holds what; [`pieces`]: what is finished
 //! - [`progress`]: jobs as people see them
@@ -12,6 +13,7 @@
 //!
 //! Deliberately absent: clock, chance, I/O, async. Ids and nonces come in with events.
 
+mod actions;
 pub(crate) mod assignment;
 mod backup;
 pub(crate) mod event;

@@ -21,6 +21,8 @@ mod plan;
 mod record;
 mod repository;
 pub mod settings;
+#[cfg(test)]
+mod sim;
 mod spec;
 
 use std::{sync::Arc, time::Duration};

@@ -8,9 +8,10 @@ use ringvault_proto::{
 };
 
 use super::{
+    actions::Waiting,
     assignment::{Assignment, Hold},
     event::{Action, Output, ParentIndex, Publication},
-    job::{Context, Job, Waiting},
+    job::{Context, Job},
     table::Table,
 };
 use crate::{
@@ -296,8 +297,7 @@ impl Job {
     fn dump_shard(&self, assignment: &Assignment, table: &Table, spec: &v1::BackupSpec) -> v1::DumpShard {
         let run = assignment.run();
         let resume_parts = table.dumped.get(&run.first).map(|dumped| dumped.chunks.clone()).unwrap_or_default();
-        let stored: u64 = resume_parts.iter().map(|chunk| chunk.rows).sum();
-        let elsewhere = super::pieces::rows_in(table, assignment.covers()) - stored;
+        let stored = super::pieces::rows_in(table, assignment.covers());
         v1::DumpShard {
             table: Some(table.inspected.clone()),
             grid_exponent: table.plan.grid_exponent,
@@ -307,8 +307,8 @@ impl Job {
             parent_chunks: self.parent_chunks(table, run),
             compression: spec.compression,
             chunk_rows_max: spec.chunk_rows_max,
-            // Rows of this lease, those of `resume_parts` among them.
-            limit_rows: assignment.limit_rows().saturating_sub(elsewhere),
+            // Rows that may still come: those of `resume_parts` are counted already.
+            limit_rows: assignment.limit_rows().saturating_sub(stored),
             fetch_size: if spec.fetch_size == 0 { FETCH_SIZE } else { spec.fetch_size },
             read_consistency: spec.read_consistency,
             values_only: spec.values_only,

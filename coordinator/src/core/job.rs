@@ -1,18 +1,16 @@
-//! One job: its record, tables and assignments, its actions in the repository, and its end.
+//! One job: its record, tables and assignments, how it goes on, and its end.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ringvault_archive::index::TableIndex;
 use ringvault_proto::{
-    error::{ErrorKind, Failure, Verdict},
+    error::{ErrorKind, Failure},
     v1::{self, JobState, job_spec::Work},
 };
-use ringvault_runtime::retry::Backoff;
 
 use super::{
+    actions::Waiting,
     assignment::{Assignment, Hold},
-    event::{Action, Effect, LoadedBackup, Now, Outcome, Output, ParentIndex},
-    ms,
+    event::{Action, LoadedBackup, Now, Output, ParentIndex},
     table::Table,
     workers::{Proof, Worker},
 };
@@ -37,15 +35,6 @@ pub(crate) struct Context<'a> {
     pub(crate) now: Now,
     pub(crate) settings: &'a Settings,
     pub(crate) workers: &'a BTreeMap<String, Worker>,
-}
-
-/// An action in the repository that a job waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Waiting {
-    Open,
-    Parents,
-    Backup,
-    Publish,
 }
 
 /// What a job knows only since it last began to go on; nothing of it is journaled.
@@ -270,15 +259,13 @@ impl Job {
             Hold::Done => (false, false),
         };
         let table = assignment.table().and_then(|table| self.tables.get_mut(&table));
-        if !queued && !leased {
-            self.undone -= 1;
-        }
-        let table = table.map(|table| {
-            table.undone -= u32::from(!queued && !leased);
-            table
-        });
+        let done = !queued && !leased;
+        self.undone -= usize::from(done);
         let queue = match table {
-            Some(table) => &mut table.queued,
+            Some(table) => {
+                table.undone -= u32::from(done);
+                &mut table.queued
+            }
             None => &mut self.loose,
         };
         if queued {
@@ -296,69 +283,6 @@ impl Job {
     /// Whether it has any assignment of the kind.
     pub(super) fn has(&self, kind: WorkKind) -> bool {
         self.assignments.values().any(|assignment| assignment.kind() == kind)
-    }
-
-    /// Asks for an action in the repository, unless one is under way or a pause lasts.
-    pub(super) fn want(&mut self, waiting: Waiting, ctx: &Context<'_>, out: &mut Output, action: Action) {
-        if self.run.waiting.is_some() || ctx.now.ms < self.run.pause_until_ms {
-            return;
-        }
-        self.run.waiting = Some(waiting);
-        self.act(action, out);
-    }
-
-    fn act(&self, action: Action, out: &mut Output) {
-        let (job, run, repository) = (self.id.clone(), self.run.number, self.repository().to_owned());
-        out.effects.push(Effect::Act { job, run, repository, action });
-    }
-
-    /// An action ended.
-    pub(super) fn acted(&mut self, run: u64, outcome: Result<Outcome, Failure>, ctx: &Context<'_>, out: &mut Output) {
-        if !self.is_active() || run != self.run.number {
-            return;
-        }
-        let Some(waiting) = self.run.waiting.take() else { return };
-        match (waiting, outcome) {
-            (Waiting::Open, Ok(Outcome::Opened { nonce, object })) => {
-                self.run.opened = true;
-                self.run.nonce = Some((nonce, object));
-            }
-            (Waiting::Parents, Ok(Outcome::Parents(parents))) => {
-                let named = |parent: ParentIndex| (table_of(&parent.index), parent);
-                self.run.parents = Some(parents.into_iter().map(named).collect());
-            }
-            (Waiting::Backup, Ok(Outcome::Backup(backup))) => self.take_backup(*backup, out),
-            (Waiting::Publish, Ok(Outcome::Published)) => {
-                self.finish(JobState::Done, None, ctx, out);
-                return;
-            }
-            (_, Err(failure)) => {
-                self.action_failed(failure, ctx, out);
-                return;
-            }
-            (_, Ok(_)) => {
-                let failure = Failure::new(ErrorKind::Internal, "a repository action gave the outcome of another");
-                self.finish(JobState::Failed, Some(failure), ctx, out);
-                return;
-            }
-        }
-        self.run.failures = 0;
-        self.run.trouble = None;
-        out.work = true;
-        out.changed.insert(self.id.clone());
-        self.advance(ctx, out);
-    }
-
-    fn action_failed(&mut self, failure: Failure, ctx: &Context<'_>, out: &mut Output) {
-        self.run.failures += 1;
-        let retry = failure.kind.verdict() == Verdict::Retry && self.run.failures < ctx.settings.attempts_max;
-        if !retry {
-            self.finish(JobState::Failed, Some(failure), ctx, out);
-            return;
-        }
-        self.run.pause_until_ms = ctx.now.ms + pause_ms(ctx.settings, self.run.failures, &self.id, 0);
-        self.run.trouble = Some(failure.message);
-        out.changed.insert(self.id.clone());
     }
 
     /// Goes on as far as it can.
@@ -484,11 +408,6 @@ fn kept(table: &Table) -> (u64, u64) {
     (table.restored.values().map(|done| done.rows).sum(), 0)
 }
 
-/// The table's own name in an index.
-fn table_of(index: &TableIndex) -> String {
-    index.table().table.as_ref().map(|name| name.table.clone()).unwrap_or_default()
-}
-
 /// What people see of a phase.
 fn state_in(phase: Phase) -> JobState {
     match phase {
@@ -497,15 +416,4 @@ fn state_in(phase: Phase) -> JobState {
         Phase::Publish | Phase::After => JobState::Publishing,
         Phase::Compare => JobState::Verifying,
     }
-}
-
-/// The pause behind the `failures`th failure (1-based) of something of a job, with a jitter that comes from its name.
-pub(super) fn pause_ms(settings: &Settings, failures: u32, job: &str, ordinal: u32) -> u64 {
-    let Ok(backoff) = Backoff::new(settings.backoff_first, settings.backoff_max) else { return 1000 };
-    let bare = ms(backoff.bare(failures.saturating_sub(1)));
-    let seed = job.bytes().chain(ordinal.to_le_bytes()).chain(failures.to_le_bytes());
-    // FNV-1a: chance would have no place in the core, and neighbours only must not wake together.
-    let hash =
-        seed.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
-    bare / 2 + (hash >> 16) % (bare / 2 + 1)
 }

@@ -7,9 +7,10 @@ use ringvault_proto::{
 
 use super::{
     Core,
+    actions::pause_ms,
     assignment::{Hold, Lease, Standing, parse_id},
     event::{Answer, Now, Output, ReplyId},
-    job::{Context, Job, pause_ms},
+    job::{Context, Job},
     ms,
     workers::Poll,
 };

@@ -210,21 +210,8 @@ impl Job {
     /// Pieces of a run that are not recorded.
     fn left(&self, ordinal: u32, run: Run) -> u64 {
         let Some((_, table)) = self.table_of(ordinal) else { return 0 };
-        let places = run.first..run.first + run.count;
-        let left = match self.assignments[&ordinal].kind() {
-            WorkKind::Dump => places.filter(|segment| !table.is_closed(*segment)).count(),
-            WorkKind::Restore => {
-                let chunks = table.chunks();
-                let chunk = |position: u64| usize::try_from(position).ok().and_then(|position| chunks.get(position));
-                places
-                    .filter_map(chunk)
-                    .filter(|chunk| !table.restored.contains_key(&(chunk.segment, chunk.part)))
-                    .count()
-            }
-            WorkKind::Check => places.filter(|segment| !table.checked.contains_key(segment)).count(),
-            WorkKind::Compare => places.filter(|segment| !table.compared.contains_key(segment)).count(),
-            WorkKind::Inspect | WorkKind::Capture | WorkKind::Preflight | WorkKind::Before | WorkKind::After => 0,
-        };
+        let kind = self.assignments[&ordinal].kind();
+        let left = (run.first..run.first + run.count).filter(|place| !is_recorded(kind, table, *place)).count();
         u64::try_from(left).unwrap_or(u64::MAX)
     }
 
@@ -238,23 +225,22 @@ impl Job {
         }
         let Some((_, table)) = self.table_of(ordinal) else { return Some(covers) };
         let mut places = covers.first..covers.first + covers.count;
-        // A dump goes on inside its first segment only; behind it come segments of which nothing is stored.
-        let (is_open, is_untouched): (Box<dyn Fn(u64) -> bool>, Box<dyn Fn(u64) -> bool>) = match kind {
-            WorkKind::Dump => (Box::new(|s| !table.is_closed(s)), Box::new(|s| !table.is_begun(s))),
-            WorkKind::Check => {
-                (Box::new(|s| !table.checked.contains_key(&s)), Box::new(|s| !table.checked.contains_key(&s)))
+        let first = places.find(|place| !is_recorded(kind, table, *place))?;
+        match kind {
+            // A dump goes on inside its first segment only; behind it come segments of which nothing is stored.
+            WorkKind::Dump => Some(run_of(first, places.take_while(|segment| !table.is_begun(*segment)).count())),
+            // The chunks of a lease are named one by one, so there may be gaps.
+            WorkKind::Restore => Some(covers),
+            WorkKind::Check
+            | WorkKind::Compare
+            | WorkKind::Inspect
+            | WorkKind::Capture
+            | WorkKind::Preflight
+            | WorkKind::Before
+            | WorkKind::After => {
+                Some(run_of(first, places.take_while(|place| !is_recorded(kind, table, *place)).count()))
             }
-            WorkKind::Compare => {
-                (Box::new(|s| !table.compared.contains_key(&s)), Box::new(|s| !table.compared.contains_key(&s)))
-            }
-            WorkKind::Restore => return (self.left(ordinal, covers) > 0).then_some(covers),
-            WorkKind::Inspect | WorkKind::Capture | WorkKind::Preflight | WorkKind::Before | WorkKind::After => {
-                return Some(covers);
-            }
-        };
-        let first = places.find(|place| is_open(*place))?;
-        let more = places.take_while(|place| is_untouched(*place)).count();
-        Some(Run { first, count: 1 + u64::try_from(more).unwrap_or(u64::MAX - 1) })
+        }
     }
 
     /// A limited shard whose share of rows is stored needs no more of its segments.
@@ -285,6 +271,24 @@ impl Job {
 pub(super) fn rows_in(table: &Table, run: Run) -> u64 {
     let chunks = table.dumped.range(run.first..run.first + run.count).flat_map(|(_, dumped)| &dumped.chunks);
     chunks.map(|chunk| chunk.rows).sum()
+}
+
+/// Whether a piece of a table is recorded: a segment, or the chunk at that position.
+fn is_recorded(kind: WorkKind, table: &Table, place: u64) -> bool {
+    match kind {
+        WorkKind::Dump => table.is_closed(place),
+        WorkKind::Restore => {
+            let chunk = usize::try_from(place).ok().and_then(|position| table.chunks().get(position));
+            chunk.is_none_or(|chunk| table.restored.contains_key(&(chunk.segment, chunk.part)))
+        }
+        WorkKind::Check => table.checked.contains_key(&place),
+        WorkKind::Compare => table.compared.contains_key(&place),
+        WorkKind::Inspect | WorkKind::Capture | WorkKind::Preflight | WorkKind::Before | WorkKind::After => true,
+    }
+}
+
+fn run_of(first: u64, more: usize) -> Run {
+    Run { first, count: u64::try_from(more).unwrap_or(u64::MAX).saturating_add(1) }
 }
 
 fn holds(run: Run, place: u64) -> bool {

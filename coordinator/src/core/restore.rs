@@ -7,9 +7,10 @@ use ringvault_proto::{
 };
 
 use super::{
+    actions::Waiting,
     assignment::Assignment,
     event::{Action, LoadedBackup, Output},
-    job::{Context, Job, Waiting},
+    job::{Context, Job},
     table::Table,
 };
 use crate::{

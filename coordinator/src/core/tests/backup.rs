@@ -187,12 +187,8 @@ fn progress_shows_what_leases_report_and_never_falls() {
     let mut bench = Bench::fleet();
     let job = bench.dumping("k", "a");
     let assignment = bench.lease_one("a");
-    let progress = v1::LeaseProgress {
-        lease: assignment.lease.clone(),
-        rows: 500,
-        encoded_bytes: 9000,
-        ..v1::LeaseProgress::default()
-    };
+    let progress =
+        v1::LeaseProgress { lease: assignment.lease, rows: 500, encoded_bytes: 9000, ..v1::LeaseProgress::default() };
     bench.report("a", vec![progress]);
     assert_eq!(bench.job(&job).tables[0].rows, 500);
     bench.pass_s(31);

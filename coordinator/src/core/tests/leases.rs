@@ -35,7 +35,7 @@ fn a_stale_epoch_cannot_commit() {
     let late = bench.whole("a", &old);
     assert_eq!(bench.complete(late).expect_err("fenced").kind, ErrorKind::Fenced);
     assert_eq!(bench.fail("a", &old, unavailable()).expect_err("fenced").kind, ErrorKind::Fenced);
-    let forged = v1::Assignment { lease: new.lease.clone(), ..old };
+    let forged = v1::Assignment { lease: new.lease, ..old };
     let forged = bench.whole("a", &forged);
     assert_eq!(bench.complete(forged).expect_err("another's lease").kind, ErrorKind::Fenced);
     assert_eq!(bench.store.load().expect("load"), before);
@@ -81,7 +81,7 @@ fn a_lease_without_progress_is_taken_away_though_its_worker_reports() {
     let mut bench = Bench::fleet();
     bench.dumping("k", "a");
     let assignment = bench.lease_one("a");
-    let stuck = v1::LeaseProgress { lease: assignment.lease.clone(), rows: 7, ..v1::LeaseProgress::default() };
+    let stuck = v1::LeaseProgress { lease: assignment.lease, rows: 7, ..v1::LeaseProgress::default() };
     let mut lost_after = 0;
     while bench.report("a", vec![stuck.clone()]).lost.is_empty() {
         bench.pass_s(10);
@@ -229,7 +229,7 @@ fn a_lease_covers_no_recorded_segment_even_in_the_middle_of_its_shard() {
     let begun = v1::SegmentDone { segment: 9, chunks: vec![chunk(9, 0, 5)], closed: false };
     let request = v1::CompleteRequest {
         worker_id: "a".into(),
-        lease: assignment.lease.clone(),
+        lease: assignment.lease,
         segments: vec![segment_done("t", 0, true), segment_done("t", 5, true), begun],
         ..v1::CompleteRequest::default()
     };

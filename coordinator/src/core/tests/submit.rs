@@ -180,7 +180,7 @@ fn a_cancelled_job_ends_at_once_and_cancelling_again_changes_nothing() {
     }
     let progress = v1::LeaseProgress { lease: held.lease, ..v1::LeaseProgress::default() };
     assert_eq!(bench.report("a", vec![progress]).lost.len(), 1);
-    assert_eq!(bench.probes_deleted, [job.clone()]);
+    assert_eq!(bench.probes_deleted, std::slice::from_ref(&job));
     assert!(bench.store.load().expect("load").pieces.is_empty());
     assert!(bench.job(&job).tables[0].rows > 0, "what it had done can still be seen");
     assert!(matches!(
