@@ -73,6 +73,16 @@ impl Certificates {
     }
 }
 
+/// Makes an authority that no node knows; its certificate, PEM.
+///
+/// # Errors
+/// If `keytool` fails.
+pub fn other_authority(directory: &Path) -> Result<PathBuf> {
+    let below = directory.join("other-authority");
+    std::fs::create_dir_all(&below)?;
+    Ok(Certificates::make(&below, 1)?.authority)
+}
+
 fn keytool(command: &mut Command) -> Result<()> {
     let output = command.output().context("run keytool: it comes with the JDK")?;
     if output.status.success() {

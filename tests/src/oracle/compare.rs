@@ -181,17 +181,27 @@ fn time_difference(column: &Column, before: &StoredCell, after: &StoredCell) -> 
 /// Whether all elements have the newest time and the latest expiry that there were.
 fn is_flattened(column: &Column, before: &StoredCell, after: &StoredCell) -> bool {
     let newest = before.writetimes.iter().flatten().max();
-    let same_time = after.writetimes.iter().all(|time| time.as_ref() == newest);
     let latest = latest_expiry(before);
-    let same_expiry = after.expiries.iter().all(|expiry| expiries_agree(latest, *expiry));
-    let as_many = before.writetimes.len() == after.writetimes.len();
+    // A field that is null has neither.
+    let there = |cell: &StoredCell| cell.writetimes.iter().map(Option::is_some).collect::<Vec<_>>();
+    let same_time = after.writetimes.iter().flatten().all(|time| Some(time) == newest);
+    let same_expiry = after.fields_there().all(|expiry| expiries_agree(latest, expiry));
+    let as_many = there(before) == there(after);
     column.times == Times::OfElements && as_many && same_time && same_expiry
 }
 
 /// `None` if any element lives for ever.
 fn latest_expiry(cell: &StoredCell) -> Option<i64> {
-    let for_ever = cell.expiries.iter().any(Option::is_none);
+    let for_ever = cell.fields_there().any(|expiry| expiry.is_none());
     if for_ever { None } else { cell.expiries.iter().flatten().max().copied() }
+}
+
+impl StoredCell {
+    /// The expiries of those elements and fields that have a writetime.
+    fn fields_there(&self) -> impl Iterator<Item = Option<i64>> {
+        let timed = self.writetimes.iter().zip(&self.expiries);
+        timed.filter(|(written, _)| written.is_some()).map(|(_, expiry)| *expiry)
+    }
 }
 
 /// Only the newest time and the latest expiry of a list are kept.

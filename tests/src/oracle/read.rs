@@ -34,7 +34,7 @@ pub enum Kind {
 /// What the server tells about a column's times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Times {
-    /// Nothing: a key column, a counter, or a collection before 5.0.
+    /// Nothing that a restore could set: a key column, a counter, or a collection before 5.0.
     Unreadable,
     /// One writetime and one TTL.
     OfCell,
@@ -192,7 +192,8 @@ async fn read_columns(session: &Session, keyspace: &str, table: &str) -> Result<
 
 /// Asks the server, since releases differ in what they allow.
 async fn probe_times(session: &Session, keyspace: &str, table: &str, column: &Column) -> Times {
-    if matches!(column.kind, Kind::Partition | Kind::Clustering) {
+    // A counter's time is when it was last counted up; nobody can set it.
+    if matches!(column.kind, Kind::Partition | Kind::Clustering) || column.cql_type == "counter" {
         return Times::Unreadable;
     }
     let name = quote(&column.name);

@@ -119,7 +119,8 @@ impl Maker<'_> {
         )
         .await?;
         let lists = [list(&[]), list(&[int(1), int(2)])];
-        let tuples = [tuple(&[Some(int(1)), None]), tuple(&[None, Some(text("x"))]), tuple(&[Some(int(1))])];
+        // Short or with nulls at its end, a tuple is the same to the comparator: one of both.
+        let tuples = [tuple(&[Some(int(1)), None]), tuple(&[None, Some(text("x"))]), tuple(&[Some(int(2))])];
         let maps = [map(&[]), map(&[(text("k"), int(1))])];
         let mut rows = Vec::new();
         for a in &lists {

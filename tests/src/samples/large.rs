@@ -1,6 +1,7 @@
 //! Large tables: one partition with very many rows, and very many partitions.
 
 use anyhow::Result;
+use rand::{Rng as _, SeedableRng as _};
 
 use super::{load, load_batched};
 use crate::cassandra::TestCluster;
@@ -48,7 +49,24 @@ pub async fn many_partitions(cluster: &TestCluster, keyspace: &str, rows: u64) -
     Ok(())
 }
 
-/// Drops and makes the keyspace that holds both.
+/// A table `long` with a partition a row, each with a blob of so many bytes that don't compress.
+///
+/// # Errors
+/// If the server refuses any of it.
+pub async fn long_rows(cluster: &TestCluster, keyspace: &str, rows: u64, bytes: usize) -> Result<()> {
+    let table = qualified(keyspace, "long");
+    cluster.run(&[&format!("CREATE TABLE {table} (id bigint PRIMARY KEY, payload blob)")]).await?;
+    let insert = format!("INSERT INTO {table} (id, payload) VALUES (?, ?)");
+    let row = |id: u64| -> Vec<Cell> {
+        let mut noise = rand::rngs::StdRng::seed_from_u64(id);
+        let payload: Vec<u8> = (0..bytes).map(|_| noise.random()).collect();
+        vec![bigint(id.cast_signed()).into(), payload.into()]
+    };
+    load(cluster.session(), &insert, (0..rows).map(row)).await?;
+    Ok(())
+}
+
+/// Drops and makes the keyspace that holds these tables.
 ///
 /// # Errors
 /// If the server refuses it.

@@ -229,7 +229,7 @@ async fn a_limited_backup_is_partial(t: TestContext) -> Result<()> {
     ensure!(shown.line("backup")?["partial"] == true, "{shown}");
     // A restore without a named backup takes the newest *complete* one: there is none.
     cluster.drop_keyspace("limited").await?;
-    bench.try_restore("limited", &[]).await?.refused(1, &["not_found"], &["partial"])?;
+    bench.try_restore("limited", &[]).await?.refused(1, &["not_found"], &["complete", "limit"])?;
     Ok(())
 }
 
@@ -269,6 +269,10 @@ async fn tls_works(t: TestContext) -> Result<()> {
     bench.restore("sealed", &["--drop", "--yes"]).await?;
     before.ensure_unchanged(cluster, Scope::ValuesAndTimes).await?;
     bench.set_connection(&["--hosts", &hosts, "--port", &port, "--ssl"]);
+    bench.try_backup("sealed", &[]).await?.refused(2, &["usage"], &["--ca-cert"])?;
+    // An authority that did not sign the nodes' certificate.
+    let other = ringvault_tests::cassandra::other_authority(bench.path())?.display().to_string();
+    bench.set_connection(&["--hosts", &hosts, "--port", &port, "--ssl", "--ca-cert", &other]);
     bench.try_backup("sealed", &[]).await?.refused(1, &["invalid", "unavailable"], &["certificate"])?;
     bench.set_connection(&["--hosts", &hosts, "--port", &port]);
     bench.try_backup("sealed", &[]).await?.refused(1, &["invalid", "unavailable"], &[])?;

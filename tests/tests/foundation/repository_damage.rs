@@ -57,7 +57,7 @@ const DAMAGES: &[Damage] = &[
     damage("a missing manifest", Part::Manifest, How::Missing, &["corrupt", "not_found"], &[], true),
     damage("a truncated schema", Part::Schema, How::Truncated, &["corrupt"], &["schema.json"], true),
     damage("a missing schema", Part::Schema, How::Missing, &["corrupt", "not_found"], &["schema.json"], true),
-    damage("a newer format", Part::Format, How::NewerFormat, &["invalid", "conflict"], &["version", "newer"], true),
+    damage("a newer format", Part::Format, How::NewerFormat, &["invalid", "conflict"], &["newer"], true),
 ];
 
 const fn damage(
@@ -112,7 +112,9 @@ async fn is_met(
     ensure!(verified.code != Some(0), "verify finds nothing wrong: {verified}");
     // Before a drop: nothing is dropped.
     let run = bench.try_restore(KEYSPACE, &["--backup", id, "--drop", "--yes"]).await?;
-    run.refused(1, damage.kinds, damage.words).context("with --drop")?;
+    // What was found by comparing bytes with sums is a mismatch.
+    let code = if damage.found_without_reading { 1 } else { 3 };
+    run.refused(code, damage.kinds, damage.words).context("with --drop")?;
     present.ensure_unchanged(cluster, Scope::ValuesAndTimes).await.context("the keyspace behind a refused --drop")?;
     // Before the first write: no keyspace appears.
     if damage.found_without_reading {
@@ -170,7 +172,7 @@ fn apply(how: How, path: &Path, good: &[u8]) -> Result<()> {
         How::NewerFormat => {
             let mut value: serde_json::Value = serde_json::from_slice(good)?;
             let object = value.as_object_mut().context("ringvault.json is an object")?;
-            let version = object.iter().find(|(name, value)| name.contains("version") && value.is_u64());
+            let version = object.iter().find(|(name, value)| name.contains("format") && value.is_u64());
             let name = version.map(|(name, _)| name.clone()).context("ringvault.json names a format version")?;
             object.insert(name, 999.into());
             std::fs::write(path, serde_json::to_vec(&value)?)?;

@@ -70,7 +70,7 @@ async fn wrong_s3_settings_are_named(t: TestContext) -> Result<()> {
     profile.retain(|(name, _)| !name.contains("KEY"));
     profile.push(variable("AWS_PROFILE", "work"));
     let run = list(profile, server.url("x")).await?;
-    run.refused(1, &["invalid"], &["AWS_PROFILE", "AWS_ACCESS_KEY_ID"])?;
+    run.refused(1, &["invalid"], &["AWS_PROFILE", "export-credentials"])?;
     let mut wrong = server.environment();
     wrong.push(variable("AWS_SECRET_ACCESS_KEY", "canary-not-the-secret"));
     let run = list(wrong, server.url("x")).await?;
