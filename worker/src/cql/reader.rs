@@ -96,6 +96,19 @@ impl RangeReader {
         }
     }
 
+    /// Whether the page handed out last is known to be the range's last.
+    #[must_use]
+    pub fn on_last_page(&self) -> bool {
+        self.under_way.is_none() && self.steps.is_empty()
+    }
+
+    /// Asks for the first page now, so that it is under way while something else is read.
+    pub fn begin(&mut self) {
+        if self.under_way.is_none() {
+            self.start();
+        }
+    }
+
     /// Asks for the next page; false where nothing is left.
     fn start(&mut self) -> bool {
         let Some(step) = self.steps.front() else { return false };

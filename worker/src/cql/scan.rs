@@ -4,6 +4,7 @@
 //! since it can end early without an error.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -11,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use ringvault_archive::table::TableLayout;
+use ringvault_archive::{digest::Identity, table::TableLayout};
 use ringvault_proto::{
     token::{Token, TokenRange},
     v1,
@@ -19,6 +20,7 @@ use ringvault_proto::{
 use ringvault_runtime::{entropy::Entropy, tasks::Tasks};
 use scylla::statement::{Consistency, prepared::PreparedStatement};
 use tokio::sync::OnceCell;
+use uuid::Uuid;
 
 pub use super::reader::RangeReader;
 use super::{
@@ -41,8 +43,9 @@ pub const PAGE_BYTES: u64 = 1 << 20;
 /// Rows a page, at most, where the request doesn't say.
 pub const FETCH_SIZE: u32 = 5000;
 
-/// A range is cut where replicas change only if a piece is estimated to hold so many bytes: about a page.
-const PIECE_BYTES_MIN: f64 = PAGE_BYTES as f64;
+/// A range is cut where replicas change only if a piece is estimated to hold so many bytes: enough that reading it from
+/// an owner saves more than its round trip costs.
+const PIECE_BYTES_MIN: f64 = 128.0 * 1024.0;
 
 /// How a table is read.
 #[derive(Clone, Debug)]
@@ -198,7 +201,8 @@ impl Shared {
         if worth_it || pieces.len() == 1 {
             pieces.into_iter().map(Step::Tokens).collect()
         } else {
-            vec![Step::Tokens(self.piece(range))]
+            let replicas = by_share(&pieces, &self.layout.table);
+            vec![Step::Tokens(Piece { range, replicas: replicas.into() })]
         }
     }
 
@@ -258,6 +262,32 @@ impl Shared {
     }
 }
 
+/// The owners of pieces that are read as one, in the order in which they are asked: by a draw that favours whoever owns
+/// more of it, and that falls otherwise for another table or range, so that small tables spread over all nodes.
+fn by_share(pieces: &[Piece], table: &str) -> Vec<Uuid> {
+    let start = pieces.first().map_or(0, |piece| piece.range.start().0);
+    let mut shares: BTreeMap<Uuid, f64> = BTreeMap::new();
+    for piece in pieces {
+        for host in piece.replicas.iter() {
+            *shares.entry(*host).or_default() += piece.range.fraction();
+        }
+    }
+    let mut drawn: Vec<(f64, Uuid)> =
+        shares.into_iter().map(|(host, share)| (draw(host, table, start) / share, host)).collect();
+    drawn.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+    drawn.into_iter().map(|(_, host)| host).collect()
+}
+
+/// Exponentially distributed over hosts, tables and ranges, and the same each time.
+fn draw(host: Uuid, table: &str, start: i64) -> f64 {
+    let mut seed = host.as_bytes().to_vec();
+    seed.extend_from_slice(&start.to_le_bytes());
+    seed.extend_from_slice(table.as_bytes());
+    let hash = Identity::of(&seed).0;
+    let bits = u32::from_le_bytes([hash[0], hash[1], hash[2], hash[3]]);
+    -((f64::from(bits) + 1.0) / (f64::from(u32::MAX) + 2.0)).ln()
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -286,6 +316,21 @@ impl MeanRow {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn small_tables_are_asked_of_different_owners_and_of_large_owners_more_often() {
+        let (large, small) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let cut = Token(i64::MAX / 2);
+        let range = |start, end| TokenRange::new(start, end).expect("not empty");
+        let pieces = [
+            Piece { range: range(Token::MIN, cut), replicas: vec![large].into() },
+            Piece { range: range(cut, Token::MAX), replicas: vec![small].into() },
+        ];
+        let first = |n: u32| by_share(&pieces, &format!("table{n}"))[0];
+        let asked_large = (0..1000).filter(|n| first(*n) == large).count();
+        assert!((650..850).contains(&asked_large), "{asked_large} of 1000 where 750 are its share");
+        assert_eq!(first(7), first(7));
+    }
 
     #[test]
     fn the_first_page_is_small_and_later_ones_aim_at_a_megabyte() {

@@ -38,6 +38,10 @@ const COVERED_MIN: f64 = 0.5;
 /// Estimates of less than this are checked by samples: they don't count what is not flushed yet.
 const TRUSTED_BYTES_MIN: u64 = 256 << 20;
 
+/// Servers count partitions by samples of their indexes, one in so many: a range said to hold so many holds from one to
+/// so many. It counts as one: a single huge partition must not look like 128 of them.
+const KEYS_PER_INDEX_SAMPLE: i64 = 128;
+
 /// Bytes of the first look at a table, which often reads it to its end: below the smallest segment, so nothing is lost
 /// where it doesn't.
 const FIRST_LOOK_BYTES: u64 = 2 << 20;
@@ -133,8 +137,9 @@ impl Covered {
         // a range that wraps, or that ends at the lowest token, counts around the ring
         let width = end.wrapping_sub(start).cast_unsigned();
         self.fraction += if width == 0 { 1.0 } else { width as f64 / u64::MAX as f64 };
-        self.partitions += partitions.max(0) as f64;
-        self.bytes += partitions.max(0) as f64 * mean.max(0) as f64;
+        let partitions = if partitions > KEYS_PER_INDEX_SAMPLE { partitions } else { partitions.clamp(0, 1) } as f64;
+        self.partitions += partitions;
+        self.bytes += partitions * mean.max(0) as f64;
     }
 
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // saturates
@@ -339,12 +344,20 @@ mod tests {
     #[test]
     fn estimates_that_cover_little_are_not_believed_and_gaps_are_filled() {
         let mut covered = Covered::default();
-        covered.add("-9223372036854775808", "-4611686018427387904", 10, 100);
+        covered.add("-9223372036854775808", "-4611686018427387904", 256, 100);
         assert_eq!(covered.size(), None, "a quarter");
-        covered.add("-4611686018427387904", "0", 10, 100);
-        covered.add("-4611686018427387904", "0", 10, 100); // another node's copy
-        assert_eq!(covered.size(), Some(Size { bytes: 4000, partitions: 40 }));
-        covered.add("0", "-9223372036854775808", 10, 100);
-        assert_eq!(covered.size(), Some(Size { bytes: 3000, partitions: 30 }));
+        covered.add("-4611686018427387904", "0", 256, 100);
+        covered.add("-4611686018427387904", "0", 256, 100); // another node's copy
+        assert_eq!(covered.size(), Some(Size { bytes: 102_400, partitions: 1024 }));
+        covered.add("0", "-9223372036854775808", 256, 100);
+        assert_eq!(covered.size(), Some(Size { bytes: 76_800, partitions: 768 }));
+    }
+
+    #[test]
+    fn a_single_huge_partition_does_not_look_like_many() {
+        let mut covered = Covered::default();
+        covered.add("-9223372036854775808", "0", 128, 14_530_764);
+        covered.add("0", "-9223372036854775808", 0, 0);
+        assert_eq!(covered.size(), Some(Size { bytes: 14_530_764, partitions: 1 }));
     }
 }

@@ -22,7 +22,7 @@ use super::{Context, Progress, broken_task, sinks::LineSink};
 use crate::cql::{
     lines::{Position, RowSplitter},
     page::Page,
-    scan::TableScan,
+    scan::{RangeReader, TableScan},
 };
 
 /// Pages that wait to be encoded; one more is being encoded and one is under way.
@@ -106,17 +106,35 @@ async fn fetch(
     feed: mpsc::Sender<Feed>,
     enough: &AtomicBool,
 ) -> Result<(), Failure> {
-    for segment in reading.first..reading.first + reading.count {
+    let open = |segment: u64| -> Result<RangeReader, Failure> {
         let range = reading
             .grid
             .range(segment)
             .ok_or_else(|| Failure::new(ErrorKind::Invalid, format!("the grid has no segment {segment}")))?;
-        let mut reader = match reading.behind.as_ref().filter(|_| segment == reading.first) {
-            Some(position) => reading.scan.range_behind(range, position)?,
-            None => reading.scan.range(range),
+        match reading.behind.as_ref().filter(|_| segment == reading.first) {
+            Some(position) => Ok(reading.scan.range_behind(range, position)?),
+            None => Ok(reading.scan.range(range)),
+        }
+    };
+    let end = reading.first + reading.count;
+    let mut ahead = None;
+    for segment in reading.first..end {
+        let mut reader = match ahead.take() {
+            Some(reader) => reader,
+            None => open(segment)?,
         };
+        reader.begin();
+        if segment + 1 < end && reading.limit_rows == 0 {
+            // its first page is asked for when this one's last is here, so that no round trip is waited for
+            ahead = Some(open(segment + 1)?);
+        }
         while !enough.load(Ordering::Relaxed) {
             let Some(page) = reader.next_page().await? else { break };
+            if reader.on_last_page()
+                && let Some(next) = &mut ahead
+            {
+                next.begin();
+            }
             context.progress.retries.store(reading.scan.retries(), Ordering::Relaxed);
             if feed.send(Feed::Page(page)).await.is_err() {
                 return Ok(()); // the encoding has ended; its result says why
