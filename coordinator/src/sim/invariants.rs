@@ -37,6 +37,25 @@ impl Grants {
     }
 }
 
+/// A lease of a dump asks for no recorded piece: its first segment goes on behind what is stored, the others are untouched.
+pub(super) fn judge_grant(assignment: &v1::Assignment, loaded: &Loaded) {
+    let Some(v1::assignment::Work::Dump(shard)) = &assignment.work else { return };
+    let id = &assignment.lease.as_ref().expect("a lease").assignment_id;
+    let record = loaded.assignments.iter().find(|record| *id == format!("{}.{}", record.job_id, record.ordinal));
+    let record = record.expect("committed before it is told");
+    let mut parts = 0;
+    for (job, table, piece) in &loaded.pieces {
+        let (_, segment, _) = piece.place();
+        let inside = segment >= shard.segment_first && segment - shard.segment_first < shard.segments;
+        if *job == record.job_id && Some(*table) == record.table && inside {
+            assert!(segment == shard.segment_first, "{id} asks for segment {segment} again");
+            assert!(matches!(piece, Piece::Stored(_)), "{id} asks for a closed segment");
+            parts += 1;
+        }
+    }
+    assert_eq!(shard.resume_parts.len(), parts);
+}
+
 /// Judges what is committed.
 pub(super) fn judge(loaded: &Loaded) {
     let mut closed = BTreeSet::new();

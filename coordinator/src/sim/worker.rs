@@ -8,6 +8,8 @@ use ringvault_proto::{
     v1::{self, assignment::Work},
 };
 
+use ringvault_runtime::entropy::Entropy;
+
 use super::world::model_chunks;
 use crate::core::testing::{chunk_done, cluster, table};
 
@@ -69,14 +71,14 @@ impl ModelWorker {
         }
     }
 
-    pub(super) fn take(&mut self, assignment: &v1::Assignment) {
+    pub(super) fn take(&mut self, assignment: &v1::Assignment, entropy: &Entropy) {
         let lease = assignment.lease.clone().expect("a lease");
-        let task = Task { rest: self.messages(assignment), lease: lease.clone(), rows: 0 };
+        let task = Task { rest: self.messages(assignment, entropy), lease: lease.clone(), rows: 0 };
         self.tasks.insert(lease.assignment_id, task);
     }
 
     /// All messages that an assignment needs, one piece each.
-    fn messages(&self, assignment: &v1::Assignment) -> Vec<v1::CompleteRequest> {
+    fn messages(&self, assignment: &v1::Assignment, entropy: &Entropy) -> Vec<v1::CompleteRequest> {
         let message = || v1::CompleteRequest {
             worker_id: self.id.clone(),
             lease: assignment.lease.clone(),
@@ -90,9 +92,10 @@ impl ModelWorker {
                 vec![v1::CompleteRequest { captured: Some(captured), ..message() }]
             }
             Work::Apply(_) => vec![v1::CompleteRequest { applied: Some(v1::ApplyResult::default()), ..message() }],
-            Work::Dump(shard) => {
-                dumps(shard).into_iter().map(|done| v1::CompleteRequest { segments: vec![done], ..message() }).collect()
-            }
+            Work::Dump(shard) => dumps(shard, entropy)
+                .into_iter()
+                .map(|done| v1::CompleteRequest { segments: vec![done], ..message() })
+                .collect(),
             Work::Restore(shard) => shard
                 .chunks
                 .iter()
@@ -131,21 +134,30 @@ pub(super) fn inspected() -> v1::InspectResult {
     cluster(vec![table("t", 64 << 20), table("u", 1), table("v", 40 << 20)])
 }
 
-/// The segments of a shard, each chunk in a message of its own, beginning behind what is stored.
-fn dumps(shard: &v1::DumpShard) -> Vec<v1::SegmentDone> {
+/// The segments of a shard, several of them at once, each chunk in a message of its own, beginning behind what is stored.
+fn dumps(shard: &v1::DumpShard, entropy: &Entropy) -> Vec<v1::SegmentDone> {
+    let mut by_segment: Vec<Vec<v1::SegmentDone>> = segments(shard);
+    let mut mixed = Vec::new();
+    while !by_segment.is_empty() {
+        let pick = usize::try_from(entropy.u64() % by_segment.len() as u64).expect("small");
+        mixed.push(by_segment[pick].remove(0));
+        by_segment.retain(|rest| !rest.is_empty());
+    }
+    mixed
+}
+
+fn segments(shard: &v1::DumpShard) -> Vec<Vec<v1::SegmentDone>> {
     let name = shard.table.as_ref().and_then(|table| table.table.as_ref()).expect("a name").table.clone();
-    let mut done = Vec::new();
-    for segment in shard.segment_first..shard.segment_first + shard.segments {
+    let of_segment = |segment: u64| {
         let stored = if segment == shard.segment_first { shard.resume_parts.len() } else { 0 };
-        let rest: Vec<v1::Chunk> = model_chunks(&name, segment).into_iter().skip(stored).collect();
-        done.extend(rest.into_iter().map(|chunk| v1::SegmentDone { segment, chunks: vec![chunk], closed: false }));
-        match done.last_mut().filter(|last| last.segment == segment) {
-            Some(last) => last.closed = segment % 2 == 0,
+        let rest = model_chunks(&name, segment).into_iter().skip(stored);
+        let mut done: Vec<v1::SegmentDone> =
+            rest.map(|chunk| v1::SegmentDone { segment, chunks: vec![chunk], closed: false }).collect();
+        match done.last_mut().filter(|_| segment.is_multiple_of(2)) {
+            Some(last) => last.closed = true,
             None => done.push(v1::SegmentDone { segment, chunks: Vec::new(), closed: true }),
         }
-        if done.last().is_some_and(|last| !last.closed) {
-            done.push(v1::SegmentDone { segment, chunks: Vec::new(), closed: true });
-        }
-    }
-    done
+        done
+    };
+    (shard.segment_first..shard.segment_first + shard.segments).map(of_segment).collect()
 }

@@ -1,4 +1,6 @@
-//! The world of a simulation: an event queue, and everything that hangs on it.
+//! The world of a simulation: an event queue, the coordinator's process, its journal and its repository.
+
+mod actors;
 
 use std::{
     cmp::Reverse,
@@ -8,20 +10,20 @@ use std::{
 use ringvault_archive::index::TableIndex;
 use ringvault_proto::{
     error::{ErrorKind, Failure},
-    v1::{self, JobState, job_spec::Work},
+    v1,
 };
 use ringvault_runtime::entropy::Entropy;
 
 use super::{
     Met,
-    invariants::{Grants, judge, judge_publication},
+    invariants::{Grants, judge, judge_grant, judge_publication},
     worker::ModelWorker,
 };
 use crate::{
     core::{
         Core,
-        event::{Action, Answer, Effect, Event, LoadedBackup, Now, Outcome, Output, Publication, ReplyId, Submission},
-        testing::{START_UNIX_MS, backup_spec, chunk_of, restore_spec},
+        event::{Action, Answer, Effect, Event, LoadedBackup, Now, Outcome, Output, Publication, ReplyId},
+        testing::{START_UNIX_MS, chunk_of},
     },
     journal::Store,
     settings::Settings,
@@ -201,9 +203,14 @@ impl World {
         }
     }
 
-    fn arrive(&mut self, from: Origin, event: Event) {
+    fn arrive(&mut self, from: Origin, mut event: Event) {
         if self.core.is_none() {
             return;
+        }
+        if let Event::Submit(_, submission) = &mut event {
+            // Ids are drawn where a submission arrives, also a repeated one.
+            submission.job_id = format!("j{}", self.entropy.suffix(9));
+            submission.backup_id = format!("20261122T145053Z-{}", self.entropy.suffix(4));
         }
         self.sequence += 1;
         let reply = ReplyId(self.sequence);
@@ -274,6 +281,8 @@ impl World {
             Effect::Answer(reply, answer) => {
                 if let Answer::Leased(response) = &answer {
                     let leases = response.assignments.iter().filter_map(|assignment| assignment.lease.as_ref());
+                    let loaded = self.store.load().expect("load");
+                    response.assignments.iter().for_each(|assignment| judge_grant(assignment, &loaded));
                     for lease in leases {
                         self.met.regrants += u64::from(lease.epoch > 1);
                         self.grants.told(lease);
@@ -342,178 +351,6 @@ impl World {
             partial: false,
             tables: tables.collect(),
         }
-    }
-
-    fn start_worker(&mut self) {
-        let number = self.workers.len();
-        self.workers.push(ModelWorker::new(format!("w{number}")));
-        self.after(1, Due::Report(number));
-        self.after(200, Due::Step(number));
-    }
-
-    fn is_frozen(&mut self, worker: usize, due: Due) -> bool {
-        let until = self.workers[worker].frozen_until_ms;
-        if until == u64::MAX {
-            return true;
-        }
-        if until > self.now_ms {
-            self.after(until - self.now_ms, due);
-            return true;
-        }
-        false
-    }
-
-    fn send_report(&mut self, number: usize) {
-        if self.is_frozen(number, Due::Report(number)) {
-            return;
-        }
-        let report = self.workers[number].report();
-        self.send(Origin::Worker(number, Asked::Report), || Event::Report(ReplyId(0), report.clone()));
-        self.after(10_000, Due::Report(number));
-    }
-
-    /// A worker polls where it has a free slot, and sends the next message of each task.
-    fn step(&mut self, number: usize) {
-        if self.is_frozen(number, Due::Step(number)) {
-            return;
-        }
-        let worker = &mut self.workers[number];
-        // Now and then a poll is given up and sent again, as after a broken connection.
-        if !worker.polling || self.entropy.u64().is_multiple_of(20) {
-            worker.polling = true;
-            if worker.tasks.len() < 3 {
-                let poll = worker.poll();
-                self.send(Origin::Worker(number, Asked::Lease), || Event::Lease(ReplyId(0), poll.clone()));
-            }
-        }
-        let next: Vec<(v1::LeaseId, u64, v1::CompleteRequest)> = self.workers[number]
-            .tasks
-            .values()
-            .filter_map(|task| Some((task.lease.clone(), task.rows, task.rest.first()?.clone())))
-            .collect();
-        for (lease, message, request) in next {
-            if self.chance(1) {
-                self.give_up(number, lease);
-                continue;
-            }
-            for done in &request.chunks {
-                self.restored.insert((lease.assignment_id.clone(), done.segment, done.part));
-            }
-            self.send(Origin::Worker(number, Asked::Complete(lease, message)), || {
-                Event::Complete(ReplyId(0), Box::new(request.clone()))
-            });
-        }
-        let pause = 500 + self.below(4000);
-        self.after(pause, Due::Step(number));
-    }
-
-    fn give_up(&mut self, number: usize, lease: v1::LeaseId) {
-        self.workers[number].tasks.remove(&lease.assignment_id);
-        let worker_id = self.workers[number].id.clone();
-        let failure = Failure::new(ErrorKind::Unavailable, "a node is down");
-        let request = v1::FailRequest { worker_id, lease: Some(lease), failure: Some(failure.into()) };
-        self.send(Origin::Worker(number, Asked::Fail), || Event::Fail(ReplyId(0), request.clone()));
-    }
-
-    /// An answer reaches a worker.
-    fn hear(&mut self, number: usize, asked: Asked, answer: Answer) {
-        let worker = &mut self.workers[number];
-        match (asked, answer) {
-            (_, _) if worker.frozen_until_ms == u64::MAX => {}
-            (Asked::Report, Answer::Attended(response)) => {
-                for lost in response.lost {
-                    if worker.tasks.get(&lost.assignment_id).is_some_and(|task| task.lease == lost) {
-                        worker.tasks.remove(&lost.assignment_id);
-                    }
-                }
-            }
-            (Asked::Lease, Answer::Leased(response)) => {
-                worker.polling = false;
-                response.assignments.iter().for_each(|assignment| worker.take(assignment));
-                worker.proofs = response
-                    .probes
-                    .into_iter()
-                    .map(|probe| v1::Proof { job_id: probe.job_id, nonce: probe.object, failure: None })
-                    .collect();
-            }
-            (Asked::Lease, Answer::Refused(_)) => worker.polling = false,
-            (Asked::Complete(lease, message), Answer::Completed(response)) => {
-                worker.answered(&lease, message, Ok(response.ended));
-            }
-            (Asked::Complete(lease, message), Answer::Refused(failure)) => {
-                worker.answered(&lease, message, Err(failure));
-            }
-            (Asked::Fail, Answer::Noted) => {}
-            (Asked::Fail, Answer::Refused(failure)) => assert_eq!(failure.kind, ErrorKind::Fenced),
-            (asked, answer) => panic!("{asked:?} was answered by {answer:?}"),
-        }
-    }
-
-    /// Workers die, freeze and come.
-    fn fault(&mut self) {
-        if self.chance(30) {
-            self.met.lost += 1;
-            let victim = usize::try_from(self.below(self.workers.len() as u64)).expect("small");
-            if self.below(2) == 0 {
-                self.workers[victim].frozen_until_ms = u64::MAX;
-                self.start_worker();
-            } else if self.workers[victim].frozen_until_ms != u64::MAX {
-                self.workers[victim].frozen_until_ms = self.now_ms + self.below(100_000);
-            }
-        }
-        if self.now_ms < FAULTS_UNTIL_MS {
-            self.after(5000, Due::Fault);
-        } else {
-            self.start_worker();
-        }
-    }
-
-    /// The client submits until its job is done: first a backup, then a restore of it.
-    fn client(&mut self) {
-        let key = if self.restoring { "restore" } else { "backup" };
-        if let Some(core) = &self.core {
-            let (jobs, _) = core.jobs("", 500).expect("the first page");
-            let mine = jobs.into_iter().find(|job| job.idempotency_key == key);
-            let mine = mine.and_then(|job| core.job(&job.job_id));
-            match mine.as_ref().map(v1::Job::state) {
-                Some(JobState::Done) => self.ended(mine.as_ref().expect("found above")),
-                None | Some(JobState::Failed | JobState::Interrupted) => self.submit(key),
-                Some(_) if self.chance(10) => self.submit(key),
-                Some(_) => {}
-            }
-        }
-        self.after(3000, Due::Client);
-    }
-
-    fn submit(&mut self, key: &str) {
-        let work = if self.restoring {
-            Work::Restore(v1::RestoreSpec { check_first: true, ..restore_spec() })
-        } else {
-            Work::Backup(backup_spec())
-        };
-        let submission = Submission {
-            key: key.into(),
-            spec: v1::JobSpec { work: Some(work), dry_run: false },
-            fresh: false,
-            job_id: format!("j{}", self.entropy.suffix(9)),
-            backup_id: format!("20261122T145053Z-{}", self.entropy.suffix(4)),
-        };
-        self.send(Origin::Client, || Event::Submit(ReplyId(0), Box::new(submission.clone())));
-    }
-
-    fn ended(&mut self, job: &v1::Job) {
-        if !self.restoring {
-            assert!(self.manifests.contains_key(&job.backup_id), "done, so its manifest is there");
-            self.restoring = true;
-            return;
-        }
-        let backup = self.loaded_backup();
-        let expected: usize = backup.tables.iter().map(|index| index.chunks().len()).sum();
-        assert!(self.restored.len() >= expected, "{} of {expected} chunks were written", self.restored.len());
-        let (rows, all): (u64, u64) =
-            job.tables.iter().fold((0, 0), |sum, table| (sum.0 + table.rows, sum.1 + table.rows_expected));
-        assert!(rows == all && all > 0, "{rows} of {all} rows");
-        self.done = true;
     }
 }
 
