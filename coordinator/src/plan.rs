@@ -17,8 +17,8 @@ use ringvault_proto::{grid::Grid, v1};
 
 use self::{grid::Parent, ring::Ring};
 
-/// Tables below this are one shard, in encoded bytes: they are read in a second, and a lease costs two commits.
-pub(crate) const SHARDED_TABLE_BYTES_MIN: u64 = 32 << 20;
+/// Tables below this are one shard, in encoded bytes: they have one segment or two, and a lease costs two commits.
+pub(crate) const SHARDED_TABLE_BYTES_MIN: u64 = 8 << 20;
 
 /// Segments a shard holds at most, so that work spreads and a lost lease costs little.
 pub(crate) const SHARD_SEGMENTS_MAX: u64 = 64;

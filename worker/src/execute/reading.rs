@@ -85,7 +85,7 @@ pub(super) async fn read_segments<S: LineSink>(
         sink,
     };
     let encoded = context.tasks.spawn_blocking(move || encoding.run(pages, &sealed));
-    let fetching = fetch(context, &reading, feed, &enough);
+    let fetching = fetch(&reading, feed, &enough);
     let storing = async move {
         let mut ready = Vec::new();
         while pieces.recv_many(&mut ready, PIECES_QUEUED_MAX + 1).await > 0 {
@@ -100,12 +100,7 @@ pub(super) async fn read_segments<S: LineSink>(
     encoded.and(fetched)
 }
 
-async fn fetch(
-    context: &Context,
-    reading: &Reading,
-    feed: mpsc::Sender<Feed>,
-    enough: &AtomicBool,
-) -> Result<(), Failure> {
+async fn fetch(reading: &Reading, feed: mpsc::Sender<Feed>, enough: &AtomicBool) -> Result<(), Failure> {
     let open = |segment: u64| -> Result<RangeReader, Failure> {
         let range = reading
             .grid
@@ -135,7 +130,6 @@ async fn fetch(
             {
                 next.begin();
             }
-            context.progress.retries.store(reading.scan.retries(), Ordering::Relaxed);
             if feed.send(Feed::Page(page)).await.is_err() {
                 return Ok(()); // the encoding has ended; its result says why
             }

@@ -83,7 +83,9 @@ async fn against_cluster(
 ) -> Result<(), Failure> {
     let cluster = context.places.cluster(&assignment.cluster).await?;
     let options = scan_options(context, assignment, work.read_consistency(), work.fetch_size, work.values_only);
+    let pace = options.pace.clone();
     let scan = TableScan::prepare(&cluster, table, options).await?;
+    context.progress.follow(&scan, &pace);
     let grid = Grid::try_from(work.grid_exponent).map_err(|e| Failure::new(ErrorKind::Invalid, e.to_string()))?;
     let look = Look { context, scan: &scan, grid, repository: &repository, work, chunks: &chunks };
     read_segments(context, look.reading(work.segment_first, work.segments), SumSink::default(), &look).await
