@@ -13,6 +13,8 @@ pub struct Settings {
     pub no_progress_timeout: Duration,
     /// Failed attempts of one assignment, or of one action on a repository, before its job fails.
     pub attempts_max: u32,
+    /// Failed attempts of the first look at a cluster before its job fails: a person who mistyped a host waits for it.
+    pub first_look_attempts_max: u32,
     /// Leases of one assignment that lapsed before its job fails. Generous: workers may be restarted at will.
     pub lapses_max: u32,
     /// Pause behind the first failed attempt; doubled each time, with jitter.
@@ -39,6 +41,7 @@ impl Settings {
             lease_ttl: Duration::from_secs(30),
             no_progress_timeout: Duration::from_secs(300),
             attempts_max: 5,
+            first_look_attempts_max: 5,
             lapses_max: 50,
             backoff_first: Duration::from_secs(1),
             backoff_max: Duration::from_secs(60),
@@ -52,7 +55,7 @@ impl Settings {
     /// For a coordinator and one worker inside the process of a command.
     #[must_use]
     pub fn embedded() -> Self {
-        Self { resume_jobs_on_start: false, leases_survive_restart: false, ..Self::fleet() }
+        Self { first_look_attempts_max: 2, resume_jobs_on_start: false, leases_survive_restart: false, ..Self::fleet() }
     }
 
     /// Judges the settings.
@@ -67,8 +70,8 @@ impl Settings {
         if self.no_progress_timeout < self.lease_ttl {
             return Err(Error::invalid("no_progress_timeout is below lease_ttl; give it several times as much"));
         }
-        if self.attempts_max == 0 || self.lapses_max == 0 {
-            return Err(Error::invalid("attempts_max and lapses_max must be at least 1"));
+        if self.attempts_max == 0 || self.first_look_attempts_max == 0 || self.lapses_max == 0 {
+            return Err(Error::invalid("attempts_max, first_look_attempts_max and lapses_max must be at least 1"));
         }
         if self.backoff_first.is_zero() || self.backoff_first > self.backoff_max {
             return Err(Error::invalid("backoff_first must be above zero and at most backoff_max"));

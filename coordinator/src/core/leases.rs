@@ -272,6 +272,8 @@ impl Job {
         }
         assignment.count_attempt(failure.clone());
         let attempts = assignment.attempts();
+        let first_look = matches!(assignment.kind(), WorkKind::Inspect | WorkKind::Preflight);
+        let attempts_max = if first_look { ctx.settings.first_look_attempts_max } else { ctx.settings.attempts_max };
         let pause = pause_ms(ctx.settings, attempts, &self.id, ordinal);
         self.set_hold(ordinal, Hold::Queued { not_before_ms: ctx.now.ms + pause }, out);
         let named = match self.assignments[&ordinal].table().and_then(|table| self.tables.get(&table)) {
@@ -280,7 +282,7 @@ impl Job {
         };
         match verdict {
             Verdict::Stop => self.fail_with(failure.kind, named, ctx, out),
-            Verdict::Retry if attempts >= ctx.settings.attempts_max => {
+            Verdict::Retry if attempts >= attempts_max => {
                 let message = format!("{what}: gave up after {attempts} attempts; the last one: {named}");
                 self.fail_with(failure.kind, message, ctx, out);
             }
