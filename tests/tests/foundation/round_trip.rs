@@ -13,7 +13,10 @@ pub(crate) fn tests() -> Vec<Test> {
         let name = |what: &str| format!("{what}_on_{}", version.label());
         let one = || ClusterSpec::one(version);
         tests.push(Test::new(name("every_type_comes_back"), every_type_comes_back).on(one()));
-        tests.push(Test::new(name("elements_come_back_at_their_newest_time"), elements_come_back_at_their_newest_time).on(one()));
+        tests.push(
+            Test::new(name("elements_come_back_at_their_newest_time"), elements_come_back_at_their_newest_time)
+                .on(one()),
+        );
         tests.push(Test::new(name("values_only_leaves_times_out"), values_only_leaves_times_out).on(one()));
         tests.push(Test::new(name("schema_objects_come_back"), schema_objects_come_back).on(one()));
     }
