@@ -49,9 +49,9 @@ use super::{
 };
 
 /// Bytes of writes that are queued or under way at most, a loader.
-pub const LOAD_BYTES_MAX: usize = 16 << 20;
+pub const LOAD_BYTES_MAX: usize = 4 << 20;
 /// Batches that wait in the queue at most.
-const QUEUE_BATCHES_MAX: usize = 256;
+const QUEUE_BATCHES_MAX: usize = 64;
 /// Attempts of a failing write where the job names none.
 const RETRIES: u32 = 5;
 /// First pause where the job names none.
