@@ -228,10 +228,12 @@ fn without_comments_and_strings(text: &str) -> String {
 fn uses(code: &str, path: &str) -> Option<usize> {
     let (parent, last) = path.rsplit_once("::").unwrap_or(("", path));
     for (number, line) in code.lines().enumerate() {
-        let direct = occurrences(line, path).any(|(before, after)| {
+        let direct = line.match_indices(path).any(|(at, _)| {
+            let (before, after) = (line[..at].chars().next_back(), &line[at + path.len()..]);
             let starts = !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':' || c == '.');
-            let ends = !after.is_some_and(|c| c.is_alphanumeric() || c == '_');
-            let as_path = after == Some(':') || !parent.is_empty() || line.trim_start().starts_with("use ");
+            let ends = !after.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+            // A field may have the same name: `scylla: bool`.
+            let as_path = after.starts_with("::") || !parent.is_empty() || line.trim_start().starts_with("use ");
             starts && ends && as_path
         });
         let braced = !parent.is_empty()
@@ -244,11 +246,6 @@ fn uses(code: &str, path: &str) -> Option<usize> {
     None
 }
 
-/// Characters before and after each occurrence.
-fn occurrences<'a>(line: &'a str, path: &'a str) -> impl Iterator<Item = (Option<char>, Option<char>)> + 'a {
-    line.match_indices(path).map(|(at, _)| (line[..at].chars().next_back(), line[at + path.len()..].chars().next()))
-}
-
 #[test]
 fn the_search_for_uses_finds_paths_and_nothing_else() {
     let finds = |code: &str, path: &str| uses(&without_comments_and_strings(code), path).is_some();
@@ -258,6 +255,7 @@ fn the_search_for_uses_finds_paths_and_nothing_else() {
     assert!(finds("use tonic::transport::{Channel, Server};", "tonic::transport::Server"));
     assert!(!finds("use tonic::transport::Channel;", "tonic::transport::Server"));
     assert!(!finds("// scylla::client", "scylla"));
+    assert!(!finds("pub scylla: bool,", "scylla"));
     assert!(!finds("let text = \"scylla::client\";", "scylla"));
     assert!(!finds("use crate::scylla::x; let my_scylla = 1; self.scylla.x();", "scylla"));
 }
