@@ -75,7 +75,7 @@ impl ClusterSpec {
     }
 
     fn heap_mb(&self) -> u32 {
-        if self.nodes == 1 { 768 } else { 512 }
+        if self.nodes == 1 { 1280 } else { 512 }
     }
 }
 
