@@ -4,6 +4,8 @@
 //! out, [`ChunkLines`] on the way home. Everything here computes and blocks: call it off the async threads.
 //! Deliberately absent: what a line says; see [`crate::row`].
 
+use std::ops::AddAssign;
+
 use bytes::Bytes;
 use ringvault_proto::v1::{self, Compression};
 
@@ -18,12 +20,35 @@ use crate::{
 /// object store don't matter, small enough that a crash costs little and a slot's memory is bounded.
 pub const CHUNK_BYTES_MAX: u64 = 16 << 20;
 
+/// What is known of row lines beside their bytes and sums; for the fidelity report and for a restore's preflight.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Rows of which nothing but the key is there: nobody can read their markers' times.
+    pub key_only_rows: u64,
+    /// Cells whose times could not be read.
+    pub estimated_cells: u64,
+    /// Greatest writetime, in microseconds; 0: none.
+    pub writetime_us_max: i64,
+    /// Latest expiry, in seconds; 0: none.
+    pub expiry_s_max: i64,
+}
+
+impl AddAssign for Facts {
+    fn add_assign(&mut self, other: Self) {
+        self.key_only_rows += other.key_only_rows;
+        self.estimated_cells += other.estimated_cells;
+        self.writetime_us_max = self.writetime_us_max.max(other.writetime_us_max);
+        self.expiry_s_max = self.expiry_s_max.max(other.expiry_s_max);
+    }
+}
+
 /// Takes row lines and compresses them as they come.
 #[derive(Debug)]
 pub struct ChunkWriter {
     compressor: Compressor,
     compression: Compression,
     sums: Sums,
+    facts: Facts,
 }
 
 impl ChunkWriter {
@@ -32,7 +57,7 @@ impl ChunkWriter {
     pub fn new(compression: Compression) -> Self {
         let compression = if compression == Compression::Unspecified { Compression::Zstd } else { compression };
         let compressor = Compressor::new(compression).expect("a compressor's context fails only without memory");
-        Self { compressor, compression, sums: Sums::default() }
+        Self { compressor, compression, sums: Sums::default(), facts: Facts::default() }
     }
 
     /// Appends one line, its newline included, as [`crate::row::RowEncoder::encode`] wrote it.
@@ -49,6 +74,11 @@ impl ChunkWriter {
             LineKind::Static => self.sums.add_static(hash),
         }
         Ok(())
+    }
+
+    /// Counts in what is known of a line beside its bytes.
+    pub fn note(&mut self, facts: Facts) {
+        self.facts += facts;
     }
 
     /// Uncompressed bytes so far.
@@ -89,6 +119,7 @@ impl ChunkWriter {
             identity: done.identity,
             stored: done.stored,
             sums: self.sums,
+            facts: self.facts,
             encoded_bytes: done.encoded_bytes,
             compression: self.compression,
         })
@@ -101,6 +132,7 @@ pub struct SealedChunk {
     identity: Identity,
     stored: Bytes,
     sums: Sums,
+    facts: Facts,
     encoded_bytes: u64,
     compression: Compression,
 }
@@ -173,6 +205,10 @@ impl SealedChunk {
             value_sum: Bytes::copy_from_slice(&self.sums.values.to_bytes()),
             time_sum: Bytes::copy_from_slice(&self.sums.times.to_bytes()),
             reused: false,
+            key_only_rows: self.facts.key_only_rows,
+            estimated_cells: self.facts.estimated_cells,
+            writetime_us_max: self.facts.writetime_us_max,
+            expiry_s_max: self.facts.expiry_s_max,
         }
     }
 }
@@ -229,6 +265,17 @@ impl ChunkLines {
 /// `Corrupt` where it is none.
 pub fn identity(record: &v1::Chunk) -> Result<Identity> {
     Identity::from_slice(&record.identity).map_err(|_| damaged(record, "its identity has not 32 bytes"))
+}
+
+/// What a record says of its lines beside their sums.
+#[must_use]
+pub fn facts(record: &v1::Chunk) -> Facts {
+    Facts {
+        key_only_rows: record.key_only_rows,
+        estimated_cells: record.estimated_cells,
+        writetime_us_max: record.writetime_us_max,
+        expiry_s_max: record.expiry_s_max,
+    }
 }
 
 /// The rows and sums that a record names.

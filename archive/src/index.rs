@@ -49,6 +49,8 @@ pub struct Totals {
     pub encoded_bytes: u64,
     /// Bytes of the objects.
     pub stored_bytes: u64,
+    /// What is known of the rows beside their sums.
+    pub facts: chunk::Facts,
 }
 
 /// An index as it is stored.
@@ -202,6 +204,7 @@ impl Totals {
         self.chunks += 1;
         self.encoded_bytes += chunk.encoded_bytes;
         self.stored_bytes += chunk.stored_bytes;
+        self.facts += chunk::facts(chunk);
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod error;
 pub mod grid;
 pub mod ids;
+pub mod pattern;
 pub mod token;
 
 /// Generated from `ringvault/v1/*.proto`; its freshness is checked by `tests/generated_code.rs`.

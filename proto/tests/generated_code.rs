@@ -18,6 +18,7 @@ fn the_committed_code_is_generated_from_the_committed_protos() {
         .build_client(true)
         .build_server(true)
         .bytes(".")
+        .btree_map(".")
         .compile_fds(descriptors)
         .expect("the protos compile");
     let generated = fs::read(out.join("ringvault.v1.rs")).expect("the code was generated");

@@ -42,6 +42,33 @@ struct Header {
     values_only: bool,
     columns: Vec<Column>,
     types: Vec<UserType>,
+    approximations: Vec<Approximation>,
+}
+
+/// What of the table is not exact, as [`v1::Approximation`] has it.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Approximation {
+    what: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    column: String,
+    note: String,
+}
+
+/// How an approximation's name begins in the protocol and not at rest.
+const WHAT_PREFIX: &str = "WHAT_";
+
+impl Approximation {
+    pub(crate) fn of(message: &v1::Approximation) -> Self {
+        let what = message.what().as_str_name().trim_start_matches(WHAT_PREFIX).to_ascii_lowercase();
+        Self { what, column: message.column.clone(), note: message.note.clone() }
+    }
+
+    /// What a later version names otherwise is kept with its note.
+    pub(crate) fn into_message(self) -> v1::Approximation {
+        let name = format!("{WHAT_PREFIX}{}", self.what.to_ascii_uppercase());
+        let what = v1::approximation::What::from_str_name(&name).unwrap_or_default();
+        v1::Approximation { what: what.into(), column: self.column, note: self.note }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -96,6 +123,10 @@ struct Chunk {
     stored_bytes: u64,
     value_sum: Sum,
     time_sum: Sum,
+    key_only_rows: u64,
+    estimated_cells: u64,
+    writetime_us_max: i64,
+    expiry_s_max: i64,
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -257,6 +288,7 @@ impl Header {
             values_only: index.values_only(),
             columns: columns.ok_or_else(|| Error::invalid(format!("a column of {keyspace}.{name} has no kind")))?,
             types: table.types.iter().map(UserType::of).collect(),
+            approximations: table.approximations.iter().map(Approximation::of).collect(),
         })
     }
 
@@ -273,6 +305,7 @@ impl Header {
             types: self.types.into_iter().map(UserType::into_message).collect(),
             counter: self.counter,
             default_ttl_s: self.default_ttl_s,
+            approximations: self.approximations.into_iter().map(Approximation::into_message).collect(),
             ..v1::InspectedTable::default()
         })
     }
@@ -332,6 +365,10 @@ impl Chunk {
             stored_bytes: record.stored_bytes,
             value_sum: sums.values,
             time_sum: sums.times,
+            key_only_rows: record.key_only_rows,
+            estimated_cells: record.estimated_cells,
+            writetime_us_max: record.writetime_us_max,
+            expiry_s_max: record.expiry_s_max,
         })
     }
 
@@ -354,6 +391,10 @@ impl Chunk {
             value_sum: Bytes::copy_from_slice(&self.value_sum.to_bytes()),
             time_sum: Bytes::copy_from_slice(&self.time_sum.to_bytes()),
             reused: false,
+            key_only_rows: self.key_only_rows,
+            estimated_cells: self.estimated_cells,
+            writetime_us_max: self.writetime_us_max,
+            expiry_s_max: self.expiry_s_max,
         }
     }
 }

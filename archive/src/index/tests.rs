@@ -47,6 +47,7 @@ fn chunk(segment: u64, part: u32) -> v1::Chunk {
         value_sum: sum(2),
         time_sum: sum(3),
         reused: false,
+        ..v1::Chunk::default()
     }
 }
 
