@@ -6,6 +6,7 @@
 //! - [`chunk`]: a compressed run of row lines, `ChunkWriter → SealedChunk → StoredChunk`
 //! - [`repository`]: where objects live, a directory or S3; [`names`]: their names
 //! - [`index`], [`manifest`], [`schema`]: what makes chunks a backup
+//! - [`token`]: where a partition key stands on the ring
 //! - [`check`]: is what stands there what was written
 //!
 //! Deliberately absent: CQL connections, gRPC, any decision about what to back up.
@@ -24,5 +25,6 @@ pub mod repository;
 pub mod row;
 pub mod schema;
 pub mod table;
+pub mod token;
 
 pub use error::{Error, Result};

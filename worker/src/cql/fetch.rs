@@ -3,7 +3,7 @@
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use ringvault_archive::table::ColumnRole;
+use ringvault_archive::{table::ColumnRole, token::token_of};
 use ringvault_proto::{error::Verdict, token::TokenRange};
 use ringvault_runtime::retry::Backoff;
 use scylla::{
@@ -24,7 +24,6 @@ use super::{
     errors::{Error, Reason, Result, Values},
     page::{Page, PageShape},
     reader::Step,
-    ring::token_of,
     scan::Shared,
 };
 

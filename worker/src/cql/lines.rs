@@ -6,10 +6,9 @@
 use ringvault_archive::{
     row::LineKind,
     table::{ColumnRole, TableLayout},
+    token::token_of,
 };
 use ringvault_proto::token::Token;
-
-use super::ring::token_of;
 
 /// A position in a table: just behind a line. A token alone is none: two keys can share one.
 #[derive(Clone, PartialEq, Eq)]

@@ -6,7 +6,11 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use ringvault_archive::{row::LineKind, table::ColumnRole};
+use ringvault_archive::{
+    row::LineKind,
+    table::ColumnRole,
+    token::{serialized_key, token_of},
+};
 use ringvault_proto::token::{Token, TokenRange};
 use scylla::response::PagingState;
 use tokio::task::JoinError;
@@ -17,7 +21,7 @@ use super::{
     fetch::{Fetch, Fetched, Outcome},
     lines::Position,
     page::Page,
-    ring::{Piece, serialized_key, token_of},
+    ring::Piece,
     scan::Shared,
 };
 

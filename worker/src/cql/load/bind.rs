@@ -14,15 +14,13 @@ use ringvault_archive::{
     cql_type::CqlType,
     row::{CellTime, DecodedRow, LineKind},
     table::{ColumnLayout, ColumnRole, TableLayout},
+    token,
 };
 use scylla::serialize::{SerializationError, writers::RowWriter};
 use scylla_cql_core::serialize::row::SerializedValues;
 
 use super::statements::Shape;
-use crate::cql::{
-    errors::{Error, Result},
-    ring,
-};
+use crate::cql::errors::{Error, Result};
 
 /// Bytes that the server counts for a cell beside its value: timestamp, TTL, local deletion time.
 const CELL_OVERHEAD: usize = 20;
@@ -213,7 +211,7 @@ impl Binder {
         if self.partition == 0 || !known {
             self.partition_key = key().map(|cell| cell.map(<[u8]>::to_vec)).collect::<Result<_>>()?;
             self.partition += 1;
-            self.token = ring::token_of(&self.partition_key).0;
+            self.token = token::token_of(&self.partition_key).0;
         }
         Ok(())
     }

@@ -6,12 +6,10 @@
 use ringvault_archive::{
     row::{DecodedRow, LineKind},
     table::{ColumnRole, TableLayout},
+    token,
 };
 
-use crate::cql::{
-    errors::{Error, Result},
-    ring,
-};
+use crate::cql::errors::{Error, Result};
 
 /// One line of a counter table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +65,7 @@ impl CounterRow {
         if target.iter().all(Option::is_none) {
             return Ok(None);
         }
-        Ok(Some(Self { kind, token: ring::token_of(&partition_key).0, key, target }))
+        Ok(Some(Self { kind, token: token::token_of(&partition_key).0, key, target }))
     }
 
     pub(super) fn bytes(&self) -> usize {
