@@ -1,4 +1,4 @@
-//! A keyspace's DDL as an ordered list of objects, never as a text to be split.
+//! The DDL of keyspaces as an ordered list of objects, never as a text to be split.
 //!
 //! Deliberately absent: what the statements say; the worker's schema folder captures, rewrites and applies them.
 
@@ -29,6 +29,20 @@ pub enum SchemaKind {
     View,
     /// `CREATE TRIGGER`
     Trigger,
+    /// `CREATE ROLE`; belongs to no keyspace.
+    Role,
+    /// `GRANT role TO role`; belongs to no keyspace.
+    Membership,
+    /// `GRANT permission ON … TO role`
+    Grant,
+}
+
+impl SchemaKind {
+    /// Whether it stands outside all keyspaces.
+    #[must_use]
+    pub fn is_global(self) -> bool {
+        matches!(self, Self::Role | Self::Membership)
+    }
 }
 
 /// One statement.
@@ -36,22 +50,22 @@ pub enum SchemaKind {
 pub struct SchemaObject {
     /// What it creates.
     pub kind: SchemaKind,
-    /// Unquoted.
+    /// Unquoted; empty where it belongs to no keyspace.
     pub keyspace: String,
-    /// Unquoted.
+    /// Unquoted. Functions and aggregates: with the types of their arguments.
     pub name: String,
-    /// The table that an index, view or trigger belongs to; unquoted.
+    /// The table that an index, view, trigger or grant belongs to; unquoted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<String>,
     /// One whole CQL statement, with or without a semicolon at its end.
     pub cql: String,
 }
 
-/// The DDL of a keyspace.
+/// The DDL of keyspaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SchemaDocument {
-    /// Unquoted.
-    pub keyspace: String,
+    /// Unquoted, sorted.
+    pub keyspaces: Vec<String>,
     /// Of the server it was captured from.
     pub server_version: String,
     /// In restore order.
@@ -61,7 +75,11 @@ pub struct SchemaDocument {
 #[derive(Serialize, Deserialize)]
 struct Document {
     format: u32,
-    keyspace: String,
+    #[serde(default)]
+    keyspaces: Vec<String>,
+    /// What was written when a backup held one keyspace only.
+    #[serde(default, skip_serializing)]
+    keyspace: Option<String>,
     server_version: String,
     objects: Vec<SchemaObject>,
 }
@@ -70,13 +88,14 @@ impl SchemaDocument {
     /// As stored. Equal documents give equal bytes.
     ///
     /// # Errors
-    /// `Invalid` where the objects are not in restore order, or not of this keyspace.
+    /// `Invalid` where the objects are not in restore order, or not of these keyspaces.
     pub fn to_json(&self) -> Result<Vec<u8>> {
-        let what = format!("the schema of {}", self.keyspace);
+        let what = format!("the schema of {}", self.keyspaces.join(", "));
         self.check().map_err(|reason| Error::invalid(format!("{what} is wrong: {reason}")))?;
         let document = Document {
             format: format::FORMAT_VERSION,
-            keyspace: self.keyspace.clone(),
+            keyspaces: self.keyspaces.clone(),
+            keyspace: None,
             server_version: self.server_version.clone(),
             objects: self.objects.clone(),
         };
@@ -88,9 +107,9 @@ impl SchemaDocument {
     /// # Errors
     /// `Corrupt` where they are not what was written; `Invalid` where a newer ringvault wrote them.
     pub fn from_json(bytes: &[u8], object: &str) -> Result<Self> {
-        let document: Document = format::parse(bytes, object)?;
-        let schema =
-            Self { keyspace: document.keyspace, server_version: document.server_version, objects: document.objects };
+        let Document { mut keyspaces, keyspace, server_version, objects, .. } = format::parse(bytes, object)?;
+        keyspaces.extend(keyspace);
+        let schema = Self { keyspaces, server_version, objects };
         schema.check().map_err(|reason| format::damaged(object, &reason))?;
         Ok(schema)
     }
@@ -100,7 +119,7 @@ impl SchemaDocument {
     pub fn to_cql(&self) -> String {
         let mut text = format!(
             "-- Keyspace {}, captured from a server of version {}.\n-- For people: a restore reads schema.json.\n",
-            one_line(&self.keyspace),
+            one_line(&self.keyspaces.join(", ")),
             one_line(&self.server_version)
         );
         for object in &self.objects {
@@ -112,9 +131,17 @@ impl SchemaDocument {
 
     /// Why this is no schema that one could restore.
     fn check(&self) -> Result<(), String> {
+        if self.keyspaces.is_empty() || !self.keyspaces.is_sorted_by(|a, b| a < b) {
+            return Err(format!("its keyspaces are {:?}", self.keyspaces));
+        }
         for (at, object) in self.objects.iter().enumerate() {
             let name = format!("{:?} {:?}", object.kind, object.name);
-            if object.keyspace != self.keyspace {
+            let belongs = if object.kind.is_global() {
+                object.keyspace.is_empty()
+            } else {
+                self.keyspaces.contains(&object.keyspace)
+            };
+            if !belongs {
                 return Err(format!("{name} is of keyspace {:?}", object.keyspace));
             }
             if object.name.is_empty() || object.cql.trim().is_empty() {
@@ -149,13 +176,15 @@ mod tests {
             ..object(SchemaKind::Index, "by_day", "CREATE INDEX by_day ON shop.orders (day)")
         };
         SchemaDocument {
-            keyspace: "shop".into(),
+            keyspaces: vec!["bar".into(), "shop".into()],
             server_version: "5.0.6".into(),
             objects: vec![
                 object(SchemaKind::Keyspace, "shop", "CREATE KEYSPACE shop WITH …;"),
+                SchemaObject { keyspace: "bar".into(), ..object(SchemaKind::Type, "u", "CREATE TYPE bar.u …") },
                 object(SchemaKind::Function, "f", "CREATE FUNCTION shop.f() … AS $$ return \";\"; $$;"),
                 object(SchemaKind::Table, "orders\n;DROP", "CREATE TABLE shop.\"orders\n;DROP\" …"),
                 index,
+                SchemaObject { keyspace: String::new(), ..object(SchemaKind::Role, "clerk", "CREATE ROLE clerk") },
             ],
         }
     }
@@ -171,8 +200,11 @@ mod tests {
 
     #[test]
     fn a_schema_out_of_order_or_of_another_keyspace_is_refused() {
-        let wrong: [fn(&mut SchemaDocument); 4] = [
+        let wrong: [fn(&mut SchemaDocument); 7] = [
             |s| s.objects.swap(0, 1),
+            |s| s.keyspaces.clear(),
+            |s| s.keyspaces.swap(0, 1),
+            |s| s.objects.last_mut().expect("a role").keyspace = "shop".into(),
             |s| s.objects[1].keyspace = "other".into(),
             |s| s.objects[1].name.clear(),
             |s| s.objects[1].cql = " \n".into(),
@@ -184,7 +216,14 @@ mod tests {
         }
         let good = String::from_utf8(schema().to_json().expect("right")).expect("JSON");
         let damaged = good.replacen("\"keyspace\": \"shop\"", "\"keyspace\": \"chop\"", 1);
+        assert_ne!(damaged, good);
         let error = SchemaDocument::from_json(damaged.as_bytes(), "backups/x/schema.json").expect_err("damaged");
         assert!(error.to_string().starts_with("backups/x/schema.json is damaged"), "{error}");
+    }
+
+    #[test]
+    fn a_schema_of_the_time_of_one_keyspace_is_still_read() {
+        let old = br#"{"format": 1, "keyspace": "shop", "server_version": "4.0", "objects": []}"#;
+        assert_eq!(SchemaDocument::from_json(old, "schema.json").expect("fine").keyspaces, ["shop"]);
     }
 }

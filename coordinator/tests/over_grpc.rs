@@ -174,7 +174,7 @@ async fn write_schema(location: &Location, backup: &str) -> Result<v1::CaptureRe
         cql: cql.into(),
     };
     let schema = SchemaDocument {
-        keyspace: "shop".into(),
+        keyspaces: vec!["shop".into()],
         server_version: "5.0.6".into(),
         objects: vec![
             object(SchemaKind::Keyspace, "shop", None, "CREATE KEYSPACE shop WITH replication = {}"),

@@ -78,7 +78,7 @@ pub(crate) fn schema() -> SchemaDocument {
     };
     let columns = "customer int, number int, name text static, \"Note\" text, PRIMARY KEY (customer, number)";
     SchemaDocument {
-        keyspace: KEYSPACE.into(),
+        keyspaces: vec![KEYSPACE.into()],
         server_version: "5.0.6".into(),
         objects: vec![
             object(

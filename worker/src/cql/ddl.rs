@@ -46,13 +46,13 @@ pub async fn preflight(cluster: &Cluster, work: &v1::ApplySchema, document: &Sch
     let objects = chosen(work, document)?;
     let target = target(cluster).await?;
     let mut warnings = features::check(&objects, &target)?;
-    let live = system_schema::read(cluster, &work.keyspace).await?;
+    let live = system_schema::read(cluster, keyspace_of(work)).await?;
     let keeps_keyspace = live.is_some() && !drops_keyspace(work);
     if !keeps_keyspace {
         let replication = objects.iter().find(|o| o.kind == SchemaKind::Keyspace).map(|o| Statement::parse(&o.cql));
         if let Some(replication) = replication.transpose()?.and_then(|statement| statement.replication()) {
             let level = work.write_consistency();
-            warnings.extend(features::check_replication(&work.keyspace, &replication, level, &target)?);
+            warnings.extend(features::check_replication(keyspace_of(work), &replication, level, &target)?);
         }
     }
     for object in &objects {
@@ -101,24 +101,49 @@ pub async fn apply_after(
     Ok(ddl.result)
 }
 
+/// Drops the scratch keyspace of a rehearsal.
+///
+/// # Errors
+/// `Invalid` for any other keyspace.
+pub async fn scrap(cluster: &Cluster, work: &v1::ApplySchema) -> Result<v1::ApplyResult> {
+    let name = &work.keyspace_as;
+    if !name.starts_with("rv_rehearsal_") {
+        return Err(Error::invalid(format!("{name:?} is no scratch keyspace of a rehearsal and is not dropped")));
+    }
+    let mut ddl = Ddl::new(cluster, work)?;
+    ddl.run(&format!("dropping {name}"), &format!("DROP KEYSPACE IF EXISTS {}", quoted(name))).await?;
+    ddl.agree().await?;
+    Ok(ddl.result)
+}
+
+fn keyspace_of(work: &v1::ApplySchema) -> &str {
+    work.keyspaces.first().map_or("", String::as_str)
+}
+
+fn tables_of(work: &v1::ApplySchema) -> Vec<String> {
+    let names = work.expected.iter().filter_map(|table| table.table.as_ref()).map(|name| name.table.clone());
+    if work.whole { Vec::new() } else { names.collect() }
+}
+
 /// Whether the whole keyspace is dropped.
 fn drops_keyspace(work: &v1::ApplySchema) -> bool {
-    work.drop && work.tables.is_empty()
+    work.drop && work.whole
 }
 
 /// The objects of the document that the work is about.
 fn chosen(work: &v1::ApplySchema, document: &SchemaDocument) -> Result<Vec<SchemaObject>> {
-    if system_schema::is_system(&work.keyspace) {
-        let message = format!("{} is a keyspace of the server itself and can't be restored", work.keyspace);
+    if system_schema::is_system(keyspace_of(work)) {
+        let message = format!("{} is a keyspace of the server itself and can't be restored", keyspace_of(work));
         return Err(Error::invalid(message));
     }
-    if work.keyspace != document.keyspace {
+    if !document.keyspaces.iter().any(|name| name == keyspace_of(work)) {
         return Err(Error::invalid(format!(
             "the backup holds keyspace {}, not {}; restore it under its own name",
-            document.keyspace, work.keyspace
+            document.keyspaces.join(", "),
+            keyspace_of(work)
         )));
     }
-    let mut model = KeyspaceModel { name: document.keyspace.clone(), ..KeyspaceModel::default() };
+    let mut model = KeyspaceModel { name: keyspace_of(work).to_owned(), ..KeyspaceModel::default() };
     for object in &document.objects {
         match object.kind {
             SchemaKind::Type => {
@@ -135,10 +160,13 @@ fn chosen(work: &v1::ApplySchema, document: &SchemaDocument) -> Result<Vec<Schem
             | SchemaKind::Aggregate
             | SchemaKind::Index
             | SchemaKind::View
-            | SchemaKind::Trigger => {}
+            | SchemaKind::Trigger
+            | SchemaKind::Role
+            | SchemaKind::Membership
+            | SchemaKind::Grant => {}
         }
     }
-    Ok(select::of_tables(document.objects.clone(), &model, &work.tables)?)
+    Ok(select::of_tables(document.objects.clone(), &model, &tables_of(work))?)
 }
 
 /// Names and types only: what choosing types needs.
@@ -156,7 +184,7 @@ fn columns_of(expected: &[v1::InspectedTable], table: &str) -> Vec<ColumnModel> 
 
 /// Refuses what stands in the way; warns of what a drop takes along.
 fn check_standing(work: &v1::ApplySchema, objects: &[SchemaObject], live: &KeyspaceModel) -> Result<Vec<String>> {
-    let keyspace = &work.keyspace;
+    let keyspace = keyspace_of(work);
     let in_backup = |name: &str| objects.iter().any(|o| o.kind == SchemaKind::Table && o.name == name);
     if drops_keyspace(work) {
         let lost: Vec<&str> = live.tables.iter().map(|t| t.name.as_str()).filter(|name| !in_backup(name)).collect();
@@ -204,6 +232,9 @@ fn noun(kind: SchemaKind) -> &'static str {
         SchemaKind::Index => "index",
         SchemaKind::View => "view",
         SchemaKind::Trigger => "trigger",
+        SchemaKind::Role => "role",
+        SchemaKind::Membership => "membership",
+        SchemaKind::Grant => "grant",
     }
 }
 
@@ -264,27 +295,27 @@ impl<'a> Ddl<'a> {
         if !self.work.drop {
             return Ok(());
         }
-        let keyspace = quoted(&self.work.keyspace);
+        let keyspace = quoted(keyspace_of(self.work));
         if drops_keyspace(self.work) {
-            let what = format!("dropping keyspace {}", self.work.keyspace);
+            let what = format!("dropping keyspace {}", keyspace_of(self.work));
             self.run(&what, &format!("DROP KEYSPACE IF EXISTS {keyspace}")).await?;
             return self.agree().await;
         }
         let Some(live) = self.live().await? else { return Ok(()) };
-        let chosen = |name: &String| self.work.tables.contains(name);
+        let chosen = |name: &String| tables_of(self.work).contains(name);
         let views =
             live.views.iter().filter(|view| chosen(&view.base)).map(|view| ("MATERIALIZED VIEW", &view.table.name));
         let tables = live.tables.iter().filter(|table| chosen(&table.name)).map(|table| ("TABLE", &table.name));
         let drops: Vec<_> = views.chain(tables).collect();
         for (noun, name) in drops {
-            let what = format!("dropping {}.{name}", self.work.keyspace);
+            let what = format!("dropping {}.{name}", keyspace_of(self.work));
             self.run(&what, &format!("DROP {noun} IF EXISTS {keyspace}.{}", quoted(name))).await?;
         }
         self.agree().await
     }
 
     async fn live(&self) -> Result<Option<KeyspaceModel>> {
-        system_schema::read(self.cluster, &self.work.keyspace).await
+        system_schema::read(self.cluster, keyspace_of(self.work)).await
     }
 
     async fn create(&mut self, objects: &[SchemaObject]) -> Result<()> {
@@ -333,14 +364,14 @@ impl<'a> Ddl<'a> {
         let (noun, name) = (noun(object.kind), &object.name);
         Error::conflict(format!(
             "{noun} {}.{name} stands in the target and differs: {how}; drop it, or restore with --drop",
-            self.work.keyspace
+            keyspace_of(self.work)
         ))
     }
 
     /// The tables that stand there now must have the backup's columns, or rows would go wrong.
     async fn check_columns(&self) -> Result<()> {
         let live = self.live().await?.unwrap_or_default();
-        let chosen = |name: &String| self.work.tables.is_empty() || self.work.tables.contains(name);
+        let chosen = |name: &String| self.work.whole || tables_of(self.work).contains(name);
         for table in &self.work.expected {
             let Some(name) = table.table.as_ref().map(|name| &name.table).filter(|name| chosen(name)) else { continue };
             let how = match live.table(name) {
@@ -410,7 +441,7 @@ mod tests {
             cql: cql.into(),
         };
         SchemaDocument {
-            keyspace: "ks".into(),
+            keyspaces: vec!["ks".into()],
             server_version: "5.0.6".into(),
             objects: vec![
                 object(SchemaKind::Keyspace, "ks", None, "CREATE KEYSPACE ks WITH replication = {}"),
@@ -431,8 +462,12 @@ mod tests {
     }
 
     fn check(tables: &[&str], drop: bool, live: &KeyspaceModel) -> Result<Vec<String>> {
-        let tables = tables.iter().map(|name| (*name).to_owned()).collect();
-        let work = v1::ApplySchema { keyspace: "ks".into(), tables, drop, ..Default::default() };
+        let table = |name: &&str| v1::InspectedTable {
+            table: Some(v1::TableName { keyspace: "ks".into(), table: (*name).into() }),
+            ..Default::default()
+        };
+        let (whole, expected) = (tables.is_empty(), tables.iter().map(table).collect());
+        let work = v1::ApplySchema { keyspaces: vec!["ks".into()], whole, expected, drop, ..Default::default() };
         check_standing(&work, &chosen(&work, &document())?, live)
     }
 
@@ -459,7 +494,7 @@ mod tests {
     fn a_type_that_differs_and_stays_is_a_conflict() {
         let mut backup = document();
         backup.objects[2].cql = "CREATE TABLE ks.a (k int PRIMARY KEY, v frozen<u>)".into();
-        let work = v1::ApplySchema { keyspace: "ks".into(), ..Default::default() };
+        let work = v1::ApplySchema { keyspaces: vec!["ks".into()], whole: true, ..Default::default() };
         let objects = chosen(&work, &backup).expect("fine");
         let error = check_standing(&work, &objects, &live(&[], "text")).expect_err("u differs");
         assert!(error.to_string().contains("type ks.u stands in the target and differs"), "{error}");
@@ -467,7 +502,7 @@ mod tests {
 
     #[test]
     fn system_keyspaces_and_other_names_are_refused() {
-        let work = |keyspace: &str| v1::ApplySchema { keyspace: keyspace.into(), ..Default::default() };
+        let work = |keyspace: &str| v1::ApplySchema { keyspaces: vec![keyspace.into()], ..Default::default() };
         assert!(chosen(&work("system_auth"), &document()).is_err());
         assert!(chosen(&work("other"), &document()).is_err());
     }

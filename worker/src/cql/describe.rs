@@ -4,7 +4,7 @@
 //! DESCRIBE is paged per node and schema version: it is asked of one node, and begun again when the schema changes meanwhile.
 
 use ringvault_archive::schema::{SchemaDocument, SchemaKind, SchemaObject};
-use ringvault_proto::error::Failure;
+use ringvault_proto::{error::Failure, v1};
 use uuid::Uuid;
 
 use super::{
@@ -27,12 +27,25 @@ impl From<Failure> for Error {
 /// Times that a DESCRIBE is begun again since the schema changed.
 const RESTARTS_MAX: u32 = 5;
 
-/// The schema of `keyspace`: of `tables` and what they need, or of everything where none are named.
+/// The schema of the keyspaces: of the tables and what they need.
 ///
 /// # Errors
 /// `NotFound` for a keyspace or table that is not there, naming those that are; `Invalid` for system keyspaces and tables
 /// WITH COMPACT STORAGE; `Unavailable` where nobody answers.
-pub async fn capture(cluster: &Cluster, keyspace: &str, tables: &[String]) -> Result<SchemaDocument> {
+pub async fn capture(cluster: &Cluster, work: &v1::CaptureSchema) -> Result<SchemaDocument> {
+    let mut objects = Vec::new();
+    for keyspace in &work.keyspaces {
+        let of_it = work.tables.iter().filter(|table| table.keyspace == *keyspace);
+        let tables: Vec<String> = of_it.map(|table| table.table.clone()).collect();
+        objects.extend(capture_one(cluster, keyspace, &tables).await?);
+    }
+    let mut keyspaces = work.keyspaces.clone();
+    keyspaces.sort();
+    objects.sort_by_key(|object| object.kind);
+    Ok(SchemaDocument { keyspaces, server_version: cluster.versions().1.to_string(), objects })
+}
+
+async fn capture_one(cluster: &Cluster, keyspace: &str, tables: &[String]) -> Result<Vec<SchemaObject>> {
     if system_schema::is_system(keyspace) {
         return Err(Error::invalid(format!("{keyspace} is a keyspace of the server itself and can't be backed up")));
     }
@@ -53,11 +66,7 @@ pub async fn capture(cluster: &Cluster, keyspace: &str, tables: &[String]) -> Re
     let objects = if describes { described(cluster, keyspace).await? } else { generate::objects(&model)? };
     let objects = select::of_tables(objects, &of_all, tables)?;
     refuse_missing_tables(&model, &objects)?;
-    Ok(SchemaDocument {
-        keyspace: keyspace.to_owned(),
-        server_version: cluster.versions().1.to_string(),
-        objects: select::in_order(objects)?,
-    })
+    Ok(select::in_order(objects)?)
 }
 
 /// Every table must have its statement: a backup that can't create a table is none.

@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 
 use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture};
 use ringvault_archive::table::TableLayout;
-use ringvault_proto::{error::ErrorKind, v1};
+use ringvault_proto::{
+    error::ErrorKind,
+    pattern::{self, Patterns},
+    v1,
+};
 
 use super::{
     Cluster, consistency,
@@ -14,7 +18,7 @@ use super::{
     quoted,
     ring::{RING_TOKENS_MAX, Version},
     rows::Question,
-    sizes,
+    sizes, system_schema,
 };
 
 /// Tables that are asked about at once.
@@ -32,30 +36,30 @@ const NAMES_LISTED_MAX: usize = 20;
 /// `NotFound` for a named table that doesn't exist; `Invalid`, by name, for a table that can't be read faithfully or that
 /// the login may not read; else what the database said.
 pub async fn inspect(cluster: &Cluster, request: &v1::InspectCluster) -> Result<v1::InspectResult> {
-    let keyspace = &request.keyspace;
+    let invalid = |error: pattern::PatternError| Error::invalid(error.to_string());
+    let wanted = Patterns::of_keyspaces(&request.keyspaces).map_err(invalid)?;
+    let of_tables = Patterns::of_tables(&request.tables).map_err(invalid)?;
     let mut result = topology(cluster);
-    let Some(strategy) = cluster.replication(keyspace).await? else {
-        return match request.tables.first() {
-            Some(_) => {
-                Err(Error::not_found(format!("keyspace {keyspace} does not exist in cluster {}", cluster.name())))
-            }
-            None => Ok(result),
-        };
-    };
-    result.keyspace_exists = true;
-    result.local_data_center = cluster.choose_local_dc(keyspace, &strategy)?;
-    let route = cluster.route(keyspace).await?;
-    let chosen = chosen(cluster, keyspace, &request.tables).await?;
-    refuse_masked(cluster, keyspace, &chosen).await?;
-    let mut tables = Vec::new();
-    for (name, definition) in &chosen {
-        tables.push(inspected(keyspace, name, definition)?);
+    for keyspace in system_schema::keyspaces(cluster).await? {
+        if !wanted.has_keyspace(&keyspace) {
+            continue;
+        }
+        let Some(strategy) = cluster.replication(&keyspace).await? else { continue };
+        result.local_data_center = cluster.choose_local_dc(&keyspace, &strategy)?;
+        let route = cluster.route(&keyspace).await?;
+        let chosen = chosen(cluster, &keyspace, &of_tables).await?;
+        refuse_masked(cluster, &keyspace, &chosen).await?;
+        let mut tables = Vec::new();
+        for (name, definition) in &chosen {
+            tables.push(inspected(&keyspace, name, definition)?);
+        }
+        check_grants(cluster, &tables, request.read_consistency()).await?;
+        if request.sizes {
+            sizes::estimate(cluster, &route, &mut tables).await?;
+        }
+        result.tables.extend(tables);
+        result.keyspaces.push(keyspace);
     }
-    check_grants(cluster, &tables, request.read_consistency()).await?;
-    if request.sizes {
-        sizes::estimate(cluster, &route, &mut tables).await?;
-    }
-    result.tables = tables;
     Ok(result)
 }
 
@@ -87,18 +91,16 @@ fn topology(cluster: &Cluster) -> v1::InspectResult {
     }
 }
 
-/// Definitions of the named tables, or of all but those that a server makes by itself.
-async fn chosen(cluster: &Cluster, keyspace: &str, named: &[String]) -> Result<BTreeMap<String, Definition>> {
+/// Definitions of the tables that are meant, but those that a server makes by itself.
+async fn chosen(cluster: &Cluster, keyspace: &str, wanted: &Patterns) -> Result<BTreeMap<String, Definition>> {
     let mut all = definitions(cluster, keyspace, None).await?;
-    if named.is_empty() {
-        let names: Vec<String> = all.keys().cloned().collect();
-        all.retain(|name, _| !is_cdc_log(name, &names));
-        return Ok(all);
+    for (of, name) in wanted.names() {
+        if of.is_none_or(|of| of == keyspace) && !all.contains_key(name) {
+            return Err(missing_table(cluster, keyspace, name, all.keys()).await?);
+        }
     }
-    if let Some(missing) = named.iter().find(|name| !all.contains_key(*name)) {
-        return Err(missing_table(cluster, keyspace, missing, all.keys()).await?);
-    }
-    all.retain(|name, _| named.contains(name));
+    let names: Vec<String> = all.keys().cloned().collect();
+    all.retain(|name, _| !is_cdc_log(name, &names) && wanted.has_table(keyspace, name));
     Ok(all)
 }
 

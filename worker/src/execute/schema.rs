@@ -18,7 +18,7 @@ pub(super) async fn capture(
     let backup = backup_id(&work.backup_id)?;
     let cluster = context.places.cluster(&assignment.cluster).await?;
     let repository = context.places.repository(&assignment.repository).await?;
-    let document = describe::capture(&cluster, &work.keyspace, &work.tables).await?;
+    let document = describe::capture(&cluster, &work).await?;
     let written = repository.write_schema(&backup, &document).await?;
     let captured = v1::CaptureResult {
         schema_identity: written.identity.0.to_vec().into(),
@@ -48,6 +48,7 @@ pub(super) async fn apply(
         }
         Stage::Before => ddl::apply_before(&cluster, &work, &document).await?,
         Stage::After => ddl::apply_after(&cluster, &work, &document).await?,
+        Stage::Scrap => ddl::scrap(&cluster, &work).await?,
         Stage::Unspecified => {
             let message = "the assignment names no stage of the schema; update the worker";
             return Err(Failure::new(ErrorKind::Invalid, message));

@@ -29,6 +29,7 @@ pub fn standing(object: &SchemaObject, live: &KeyspaceModel, expected: &[v1::Ins
     let present = |is: bool| if is { Standing::Equal } else { Standing::Absent };
     Ok(match object.kind {
         SchemaKind::Keyspace => Standing::Equal,
+        SchemaKind::Role | SchemaKind::Membership | SchemaKind::Grant => Standing::Absent,
         SchemaKind::Type => match live.user_type(&object.name) {
             None => Standing::Absent,
             Some(user_type) => fields_standing(&Statement::parse(&object.cql)?.fields(), user_type),

@@ -66,7 +66,11 @@ fn check_one(object: &SchemaObject, statement: &Statement<'_>, target: &Target) 
         SchemaKind::Trigger => Ok(Some(format!(
             "trigger {name} needs its class on every node of the target; without it the restore fails at its end"
         ))),
-        SchemaKind::Keyspace | SchemaKind::Aggregate => Ok(None),
+        SchemaKind::Keyspace
+        | SchemaKind::Aggregate
+        | SchemaKind::Role
+        | SchemaKind::Membership
+        | SchemaKind::Grant => Ok(None),
     }
 }
 

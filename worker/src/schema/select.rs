@@ -76,11 +76,13 @@ pub fn of_tables(objects: Vec<SchemaObject>, model: &KeyspaceModel, tables: &[St
             && Statement::parse(&object.cql).is_ok_and(|statement| statement.mentions("masked"))
     });
     let keep = |object: &SchemaObject| match object.kind {
-        SchemaKind::Keyspace => true,
+        SchemaKind::Keyspace | SchemaKind::Role | SchemaKind::Membership => true,
         SchemaKind::Type => types.contains(&object.name) || masked,
         SchemaKind::Function | SchemaKind::Aggregate => masked,
         SchemaKind::Table => chosen(&object.name),
-        SchemaKind::Index | SchemaKind::View | SchemaKind::Trigger => object.table.as_deref().is_some_and(chosen),
+        SchemaKind::Index | SchemaKind::View | SchemaKind::Trigger | SchemaKind::Grant => {
+            object.table.as_deref().is_some_and(chosen)
+        }
     };
     Ok(objects.into_iter().filter(keep).collect())
 }

@@ -112,7 +112,10 @@ impl<'a> Statement<'a> {
             | SchemaKind::Type
             | SchemaKind::Function
             | SchemaKind::Aggregate
-            | SchemaKind::Table => {}
+            | SchemaKind::Table
+            | SchemaKind::Role
+            | SchemaKind::Membership
+            | SchemaKind::Grant => {}
         }
         Some(Self { source, kind, keyspace, name, table, body: at, tokens })
     }
