@@ -51,7 +51,9 @@ fn load_options(context: &Context, assignment: &v1::Assignment, work: &v1::Resto
         retry_delay: Duration::from_millis(work.retry_delay_ms),
         patience: patience(assignment),
         values_only: work.values_only,
-        backup_started_us: i64::try_from(work.backup_started_unix_ms).unwrap_or(i64::MAX).saturating_mul(1000),
+        backup_started_us: i64::try_from(work.rules.as_ref().map_or(0, |rules| rules.backup_started_unix_ms))
+            .unwrap_or(i64::MAX)
+            .saturating_mul(1000),
         epoch: context.reporter.lease().epoch.0,
         pace: assignment.pace(),
         rows_per_second_max: assignment.rows_per_second_max,
@@ -110,6 +112,7 @@ async fn load(
         part: chunk.part,
         rows: counts.rows + counts.static_rows,
         cells_expired: counts.cells_expired,
+        rows_skipped: 0,
     })
 }
 

@@ -150,7 +150,7 @@ impl Look<'_> {
             expected = after;
         }
         let difference = if equal { String::new() } else { difference(&expected, &found) };
-        Ok(v1::SegmentVerified { segment, equal, difference, rows: found.rows })
+        Ok(v1::SegmentVerified { segment, equal, difference, rows: found.rows, ..v1::SegmentVerified::default() })
     }
 
     fn same(&self, expected: &Sums, found: &Sums) -> bool {
