@@ -8,6 +8,7 @@
 //! - [`index`], [`manifest`], [`schema`]: what makes chunks a backup
 //! - [`token`]: where a partition key stands on the ring
 //! - [`check`]: is what stands there what was written
+//! - [`rows`]: stored rows by token; [`sent`]: rows as a restore sends them; [`merge`]: two streams of rows compared
 //!
 //! Deliberately absent: CQL connections, gRPC, any decision about what to back up.
 
@@ -20,10 +21,13 @@ pub mod error;
 mod format;
 pub mod index;
 pub mod manifest;
+pub mod merge;
 pub mod names;
 pub mod repository;
 pub mod row;
+pub mod rows;
 pub mod schema;
+pub mod sent;
 pub mod table;
 pub mod token;
 
