@@ -3,15 +3,18 @@
 //!
 //! - here: lines, encoder and decoder; `line`: the plan that both follow, the columns of a line
 //! - `value`, `composite`: one value of any type; `number`, `text`, `time`, `vint`: scalars
-//! - `times`: writetimes and expiries; `cursor`: JSON tokens
+//! - `times`: writetimes and expiries; `elements`: the cells of collections; `cursor`: JSON tokens
 //!
 //! Both sides go once over their input and reuse their buffers: no allocation a cell. A line that was damaged gives
 //! `Corrupt`, never a panic, and messages name columns, never values.
 
 mod composite;
 mod cursor;
+mod decoded;
+mod elements;
 mod line;
 mod number;
+pub(crate) mod parts;
 mod text;
 mod time;
 mod times;
@@ -24,18 +27,23 @@ use ringvault_proto::error::ErrorKind;
 
 use self::{
     cursor::{Cursor, Defect},
-    line::LinePlan,
+    line::{ColumnPlan, LinePlan},
     times::LineTimes,
     value::{ValueReader, ValueWriter},
 };
+pub use self::{
+    decoded::DecodedRow,
+    elements::{Element, ElementTimes, collection, elements},
+};
 use crate::{
+    chunk::Facts,
     digest::RowHash,
     error::{Error, Result},
     table::{ColumnRole, TableLayout},
 };
 
 /// Times of one cell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CellTime {
     /// Microseconds since the epoch; nothing where it wasn't or couldn't be read.
     pub writetime: Option<i64>,
@@ -70,27 +78,32 @@ pub struct RowEncoder {
     plan: Arc<LinePlan>,
     values: ValueWriter,
     times: LineTimes,
+    facts: Facts,
 }
 
 impl RowEncoder {
     /// For tables of this layout.
     #[must_use]
     pub fn new(layout: &TableLayout) -> Self {
-        Self { plan: LinePlan::new(layout), values: ValueWriter::default(), times: LineTimes::default() }
+        let (values, times) = (ValueWriter::default(), LineTimes::default());
+        Self { plan: LinePlan::new(layout), values, times, facts: Facts::default() }
     }
 
     /// Appends one line with its newline to `out` and returns the row's hashes. `cells` holds one entry a column of the
     /// layout, and so does `times` unless it is empty (no times at all); columns that the kind of line does not hold
-    /// are ignored; null cells are `None`, and their times are ignored.
+    /// are ignored; null cells are `None`, and their times are ignored. Where `elements` knows a column, its entry in
+    /// `times` is ignored.
     ///
     /// # Errors
     /// `Corrupt` where a key column is null that can't be: any of the partition key, and all clustering columns of a
-    /// row in a table with statics. `Internal` where the numbers of cells and columns differ. `out` is then unchanged.
+    /// row in a table with statics; and where a cell has not as many elements as times are given for. `Internal` where
+    /// the numbers of cells and columns differ. `out` is then unchanged.
     pub fn encode(
         &mut self,
         kind: LineKind,
         cells: &[Option<&[u8]>],
         times: &[CellTime],
+        elements: &ElementTimes,
         out: &mut Vec<u8>,
     ) -> Result<RowHash> {
         let columns = self.plan.columns.len();
@@ -106,15 +119,21 @@ impl RowEncoder {
             ));
         }
         let time = |column: usize| times.get(column).copied().unwrap_or_default();
-        self.encode_by(kind, |column| cells[column], time, out)
+        self.encode_by(kind, |column| cells[column], time, elements, out)
     }
 
-    /// As [`RowEncoder::encode`], of a decoded line, whose cells may have been cleared since.
+    /// As [`RowEncoder::encode`], of a decoded line, whose cells and times may have been changed since.
     ///
     /// # Errors
     /// As [`RowEncoder::encode`].
     pub fn encode_row(&mut self, row: &DecodedRow, out: &mut Vec<u8>) -> Result<RowHash> {
-        self.encode_by(row.kind, |column| row.cell(column), |column| row.time(column), out)
+        self.encode_by(row.kind, |column| row.cell(column), |column| row.time(column), &row.elements, out)
+    }
+
+    /// What is known of the line that was encoded last, but for `estimated_cells`: only its reader knows those.
+    #[must_use]
+    pub fn facts(&self) -> Facts {
+        self.facts
     }
 
     fn encode_by<'c>(
@@ -122,12 +141,13 @@ impl RowEncoder {
         kind: LineKind,
         cell: impl Fn(usize) -> Option<&'c [u8]>,
         time: impl Fn(usize) -> CellTime,
+        elements: &ElementTimes,
         out: &mut Vec<u8>,
     ) -> Result<RowHash> {
-        let Self { plan, values, times } = self;
+        let Self { plan, values, times, facts } = self;
         plan.check_keys(kind, |column| cell(column).is_some())?;
         let start = out.len();
-        times.cells.clear();
+        times.clear();
         out.push(b'{');
         for (index, column) in plan.columns.iter().enumerate() {
             let Some(bytes) = cell(index).filter(|_| kind.holds(column.role)) else { continue };
@@ -136,15 +156,38 @@ impl RowEncoder {
             }
             out.extend_from_slice(&column.key);
             values.value(&column.cql_type, bytes, out);
-            if !column.role.is_key() {
-                times.cells.push((index, time(index)));
+            if column.role.is_key() {
+                continue;
             }
+            let mut whole = time(index);
+            if let Some(given) = elements.of(index) {
+                let taken = take_elements(column, bytes, given).and_then(|given| {
+                    let shared = times.elements.set(index, given);
+                    shared.or_else(|| times.elements.summary(index))
+                });
+                let Some(taken) = taken else {
+                    out.truncate(start);
+                    return Err(plan.no_such_elements(index));
+                };
+                whole = taken;
+            }
+            times.cells.push((index, whole));
         }
+        *facts = times.facts(kind);
         let value_hash = *blake3::hash(&out[start..]).as_bytes();
         times.write(plan, out);
         out.extend_from_slice(b"}\n");
         Ok(RowHash { values: value_hash, times: times.hash(plan, &value_hash) })
     }
+}
+
+/// The times of a cell's elements as a line holds them: nothing for null fields, "not known" for others without any.
+/// Nothing where they are not the cell's.
+fn take_elements(column: &ColumnPlan, cell: &[u8], given: &[Option<CellTime>]) -> Option<Vec<Option<CellTime>>> {
+    let found = elements(&column.cql_type, cell).filter(|found| column.elements && found.len() == given.len())?;
+    let time =
+        |(element, time): (&Element<'_>, &Option<CellTime>)| (!element.is_null).then(|| time.unwrap_or_default());
+    Some(found.iter().zip(given).map(time).collect())
 }
 
 /// Names the table only: a buffer may hold cells.
@@ -176,7 +219,7 @@ impl RowDecoder {
     pub fn decode(&mut self, line: &[u8], row: &mut DecodedRow) -> Result<()> {
         row.reset(self.plan.columns.len());
         self.values.reset();
-        self.times.cells.clear();
+        self.times.clear();
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let mut place = line::Place::default();
         let read = match std::str::from_utf8(line) {
@@ -200,7 +243,12 @@ impl RowDecoder {
         place.column = None;
         row.hash.values = *blake3::hash(&line[..cursor.at()]).as_bytes();
         if cursor.eat(times::TIMES) {
-            let times = self.times.read(&self.plan, &mut cursor);
+            let is_null = |column: usize| {
+                let plan = &self.plan.columns[column];
+                let found = elements(&plan.cql_type, row.cell(column)?).filter(|_| plan.elements)?;
+                Some(found.iter().map(|element| element.is_null).collect())
+            };
+            let times = self.times.read(&self.plan, &mut cursor, is_null);
             place.at = cursor.at();
             times?;
         }
@@ -208,6 +256,7 @@ impl RowDecoder {
         for (column, time) in &self.times.cells {
             row.times[*column] = *time;
         }
+        row.elements.clone_from(&self.times.elements);
         cursor
             .expect(b"}", "the object does not end behind its last column, or a column is unknown or out of order")?;
         place.at = cursor.at();
@@ -247,79 +296,5 @@ impl RowDecoder {
 impl fmt::Debug for RowDecoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RowDecoder").field("table", &self.plan.table).finish_non_exhaustive()
-    }
-}
-
-/// A decoded line; reused from line to line.
-#[derive(Clone, Default)]
-pub struct DecodedRow {
-    kind: LineKind,
-    /// The cells, one behind the other.
-    bytes: Vec<u8>,
-    /// Start and end in `bytes`, by column.
-    cells: Vec<Option<(usize, usize)>>,
-    times: Vec<CellTime>,
-    hash: RowHash,
-}
-
-impl DecodedRow {
-    /// What the line holds.
-    #[must_use]
-    pub fn kind(&self) -> LineKind {
-        self.kind
-    }
-
-    /// Raw bytes of a column's cell, by index in the layout; nothing where it is null or not in the line.
-    #[must_use]
-    pub fn cell(&self, column: usize) -> Option<&[u8]> {
-        let (start, end) = (*self.cells.get(column)?)?;
-        self.bytes.get(start..end)
-    }
-
-    /// All cells, by column.
-    pub fn cells(&self) -> impl ExactSizeIterator<Item = Option<&[u8]>> {
-        (0..self.cells.len()).map(|column| self.cell(column))
-    }
-
-    /// The times of that cell; none for a key column and a null cell.
-    #[must_use]
-    pub fn time(&self, column: usize) -> CellTime {
-        self.times.get(column).copied().unwrap_or_default()
-    }
-
-    /// Makes a cell null, as a restore does whose time has come. The hashes stay those of the line; encode the row
-    /// again for new ones.
-    pub fn clear_cell(&mut self, column: usize) {
-        if let (Some(cell), Some(time)) = (self.cells.get_mut(column), self.times.get_mut(column)) {
-            *cell = None;
-            *time = CellTime::default();
-        }
-    }
-
-    /// The line's hashes, as the encoder gave them.
-    #[must_use]
-    pub fn hash(&self) -> RowHash {
-        self.hash
-    }
-
-    fn reset(&mut self, columns: usize) {
-        self.kind = LineKind::Row;
-        self.hash = RowHash::default();
-        self.bytes.clear();
-        self.cells.clear();
-        self.cells.resize(columns, None);
-        self.times.clear();
-        self.times.resize(columns, CellTime::default());
-    }
-}
-
-/// Without the cells: they must not get into a log.
-impl fmt::Debug for DecodedRow {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DecodedRow")
-            .field("kind", &self.kind)
-            .field("bytes", &self.bytes.len())
-            .field("hash", &self.hash)
-            .finish_non_exhaustive()
     }
 }

@@ -57,6 +57,15 @@ pub struct ColumnLayout {
     pub type_text: String,
 }
 
+impl ColumnLayout {
+    /// Its elements or fields can carry times of their own: a non-frozen map, set or user type, but no list, whose elements
+    /// can't be addressed.
+    #[must_use]
+    pub fn has_element_times(&self) -> bool {
+        self.multi_cell && matches!(self.cql_type, CqlType::Set(_) | CqlType::Map(..) | CqlType::Udt(_))
+    }
+}
+
 /// What one needs to know of a table to read and write its row lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableLayout {

@@ -29,6 +29,8 @@ pub(super) struct ColumnPlan {
     pub(super) role: ColumnRole,
     pub(super) cql_type: CqlType,
     pub(super) timed: bool,
+    /// Its elements may have times of their own in a line: a non-frozen map, set or user type.
+    pub(super) elements: bool,
 }
 
 /// Where in a line reading has come to, for messages.
@@ -51,6 +53,7 @@ impl LinePlan {
                 role: column.role,
                 cql_type: column.cql_type.clone(),
                 timed: column.timed,
+                elements: column.has_element_times(),
             }
         });
         let of_role = |role: ColumnRole| {
@@ -99,6 +102,14 @@ impl LinePlan {
 
     fn has_statics(&self) -> bool {
         !self.statics.is_empty()
+    }
+
+    /// The error of a cell that has not the elements that times came for.
+    pub(super) fn no_such_elements(&self, column: usize) -> Error {
+        Error::corrupt(format!(
+            "the database gave times for elements of column {:?} of {} that its value does not have",
+            self.columns[column].name, self.table
+        ))
     }
 
     /// The error of a line that can't be read.

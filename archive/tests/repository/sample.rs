@@ -5,7 +5,7 @@ use ringvault_archive::{
     index::TableIndex,
     manifest::{Cluster, Manifest, Options, TableEntry},
     repository::{ChunkAddress, Repository},
-    row::{CellTime, LineKind, RowEncoder},
+    row::{CellTime, ElementTimes, LineKind, RowEncoder},
     schema::{SchemaDocument, SchemaKind, SchemaObject},
     table::TableLayout,
 };
@@ -53,7 +53,7 @@ pub(crate) fn chunk(customer: i32, orders: i32, compression: Compression) -> Sea
     let times = [CellTime { writetime: Some(1_700_000_000_000_000), expiry: None }; 4];
     let mut push = |kind, cells: &[Option<&[u8]>; 4]| {
         line.clear();
-        let hash = encoder.encode(kind, cells, &times, &mut line).expect("plain cells");
+        let hash = encoder.encode(kind, cells, &times, &ElementTimes::NONE, &mut line).expect("plain cells");
         writer.push(&line, kind, &hash).expect("a line");
     };
     push(LineKind::Static, &[Some(&customer), None, Some(name.as_bytes()), None]);

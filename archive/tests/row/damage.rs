@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use ringvault_archive::{
     cql_type::CqlType,
-    row::{CellTime, DecodedRow, LineKind, RowDecoder, RowEncoder},
+    row::{CellTime, DecodedRow, ElementTimes, LineKind, RowDecoder, RowEncoder},
     table::{ColumnRole, TableLayout},
 };
 use ringvault_proto::error::ErrorKind;
@@ -27,7 +27,7 @@ fn line_of(layout: &TableLayout, cell: &[u8]) -> Vec<u8> {
     let mut line = Vec::new();
     let time = CellTime { writetime: Some(1_700_000_000_000_000), expiry: Some(1_700_000_060) };
     RowEncoder::new(layout)
-        .encode(LineKind::Row, &[Some(&[0, 0, 0, 1]), Some(cell)], &[time; 2], &mut line)
+        .encode(LineKind::Row, &[Some(&[0, 0, 0, 1]), Some(cell)], &[time; 2], &ElementTimes::NONE, &mut line)
         .expect("a row");
     line.pop();
     line

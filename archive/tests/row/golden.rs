@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use ringvault_archive::{
-    row::{CellTime, DecodedRow, LineKind, RowDecoder, RowEncoder},
+    row::{CellTime, DecodedRow, ElementTimes, LineKind, RowDecoder, RowEncoder},
     table::TableLayout,
 };
 use ringvault_proto::v1;
@@ -80,7 +80,7 @@ fn the_golden_lines_are_written_and_read() {
         let times: Vec<CellTime> = (0..raw.len()).map(|column| example.time(column)).collect();
 
         let mut line = Vec::new();
-        let hash = RowEncoder::new(&layout).encode(kind, &raw, &times, &mut line).expect(&what);
+        let hash = RowEncoder::new(&layout).encode(kind, &raw, &times, &ElementTimes::NONE, &mut line).expect(&what);
         assert_eq!(String::from_utf8_lossy(&line), format!("{}\n", example.line), "{what}");
         let hashes = (hex::encode(hash.values), hex::encode(hash.times));
         assert_eq!(hashes, (example.hash_values.clone(), example.hash_times.clone()), "{what}");

@@ -2,7 +2,7 @@
 
 use ringvault_archive::{
     cql_type::CqlType,
-    row::{CellTime, DecodedRow, LineKind, RowDecoder, RowEncoder},
+    row::{CellTime, DecodedRow, ElementTimes, LineKind, RowDecoder, RowEncoder},
     table::{ColumnRole, TableLayout},
 };
 use ringvault_proto::error::ErrorKind;
@@ -27,7 +27,7 @@ const ONE: Option<&[u8]> = Some(&[0, 0, 0, 1]);
 
 fn line(kind: LineKind, cells: &[Option<&[u8]>; 6], times: &[CellTime]) -> String {
     let mut out = Vec::new();
-    RowEncoder::new(&layout()).encode(kind, cells, times, &mut out).expect("a row");
+    RowEncoder::new(&layout()).encode(kind, cells, times, &ElementTimes::NONE, &mut out).expect("a row");
     String::from_utf8(out).expect("UTF-8")
 }
 
@@ -72,7 +72,9 @@ fn the_hash_of_values_ignores_times_and_the_hash_of_times_ignores_expiries() {
     let cells = [ONE, ONE, ONE, None, None, None];
     let hash = |time: CellTime| {
         let mut out = Vec::new();
-        RowEncoder::new(&layout()).encode(LineKind::Row, &cells, &[time; 6], &mut out).expect("a row")
+        RowEncoder::new(&layout())
+            .encode(LineKind::Row, &cells, &[time; 6], &ElementTimes::NONE, &mut out)
+            .expect("a row")
     };
     let (plain, one, two) = (hash(CellTime::default()), hash(at(1)), hash(at(2)));
     assert_eq!(plain.values, one.values);
@@ -92,8 +94,8 @@ fn columns_that_are_not_timed_have_times_but_no_part_in_the_hash() {
     let cells = [ONE, ONE, ONE, None, None, None];
     let mut out = Vec::new();
     let mut encoder = RowEncoder::new(&layout);
-    let one = encoder.encode(LineKind::Row, &cells, &[at(1); 6], &mut out).expect("a row");
-    let two = encoder.encode(LineKind::Row, &cells, &[at(2); 6], &mut out).expect("a row");
+    let one = encoder.encode(LineKind::Row, &cells, &[at(1); 6], &ElementTimes::NONE, &mut out).expect("a row");
+    let two = encoder.encode(LineKind::Row, &cells, &[at(2); 6], &ElementTimes::NONE, &mut out).expect("a row");
     assert_eq!(one, two);
     assert_eq!(out, b"{\"pk\":1,\"ck\":1,\"a\":1,\"$\":{\"w\":1}}\n{\"pk\":1,\"ck\":1,\"a\":1,\"$\":{\"w\":2}}\n");
 }
@@ -119,10 +121,13 @@ fn rows_without_their_key_are_refused_and_leave_nothing() {
         (LineKind::Static, [None, ONE, ONE, ONE, ONE, ONE]),
         (LineKind::Row, [ONE, None, ONE, ONE, ONE, None]),
     ] {
-        let error = encoder.encode(kind, &cells, &[], &mut out).expect_err("no key");
+        let error = encoder.encode(kind, &cells, &[], &ElementTimes::NONE, &mut out).expect_err("no key");
         assert_eq!(error.kind(), ErrorKind::Corrupt);
     }
-    assert_eq!(encoder.encode(LineKind::Row, &[ONE], &[], &mut out).expect_err("a defect").kind(), ErrorKind::Internal);
+    assert_eq!(
+        encoder.encode(LineKind::Row, &[ONE], &[], &ElementTimes::NONE, &mut out).expect_err("a defect").kind(),
+        ErrorKind::Internal
+    );
     assert_eq!(out, b"before");
 }
 

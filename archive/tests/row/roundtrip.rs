@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use ringvault_archive::{
     cql_type::CqlType,
     digest::RowHash,
-    row::{CellTime, DecodedRow, LineKind, RowDecoder, RowEncoder},
+    row::{CellTime, DecodedRow, ElementTimes, LineKind, RowDecoder, RowEncoder},
     table::TableLayout,
 };
 
@@ -15,7 +15,7 @@ const KEY: &[u8] = &[0, 0, 0, 1];
 fn encode(layout: &TableLayout, cell: &[u8]) -> (Vec<u8>, RowHash) {
     let mut line = Vec::new();
     let hash = RowEncoder::new(layout)
-        .encode(LineKind::Row, &[Some(KEY), Some(cell)], &[], &mut line)
+        .encode(LineKind::Row, &[Some(KEY), Some(cell)], &[], &ElementTimes::NONE, &mut line)
         .expect("every byte string can be written");
     (line, hash)
 }
@@ -98,7 +98,7 @@ proptest! {
         let cell_times: Vec<_> = (0..5).map(|i| time(if i < 3 && alike[i] { 0 } else { i % 3 })).collect();
         let cells = [Some(KEY), Some(KEY), None, Some(KEY), Some(KEY)];
         let mut line = Vec::new();
-        let hash = RowEncoder::new(&layout).encode(LineKind::Row, &cells, &cell_times, &mut line).expect("a row");
+        let hash = RowEncoder::new(&layout).encode(LineKind::Row, &cells, &cell_times, &ElementTimes::NONE, &mut line).expect("a row");
         serde_json::from_slice::<serde_json::Value>(&line).expect("JSON");
         let mut row = DecodedRow::default();
         RowDecoder::new(&layout).decode(&line, &mut row).expect("a line");

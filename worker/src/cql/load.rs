@@ -70,10 +70,13 @@ pub struct LoadOptions {
     pub retry_delay: Duration,
     /// How long replicas that are down are waited for.
     pub patience: Duration,
+    /// Of what is read before it is written: counters, lists and rows where others may stand.
+    pub read_consistency: v1::Consistency,
     /// The backup holds no times; the server sets them.
     pub values_only: bool,
-    /// When the backup began, in microseconds: the writetime of what has none.
-    pub backup_started_us: i64,
+    /// Where rows go, what may stand there, whether the server sets their times. Rows come as these rules make them
+    /// ([`ringvault_archive::sent`]): a cell without a writetime has none here either.
+    pub rules: v1::RowRules,
     /// Epoch of the lease.
     pub epoch: u64,
     /// How many writes may be under way.
@@ -93,6 +96,8 @@ pub struct LoadCounts {
     pub static_rows: u64,
     /// Cells that were not written since their time had come.
     pub cells_expired: u64,
+    /// Of the rows and static lines: left alone, since something else stands there.
+    pub rows_skipped: u64,
     /// Attempts beyond the first.
     pub retries: u64,
 }
@@ -102,6 +107,7 @@ impl AddAssign for LoadCounts {
         self.rows += other.rows;
         self.static_rows += other.static_rows;
         self.cells_expired += other.cells_expired;
+        self.rows_skipped += other.rows_skipped;
         self.retries += other.retries;
     }
 }
@@ -138,7 +144,7 @@ impl Loader {
         let now_us = (i64::try_from(clock.unix_ms()).unwrap_or(i64::MAX) + ahead_ms).saturating_mul(1000);
         let settings = thresholds(cluster, host).await;
         let rules =
-            TimeRules { values_only: options.values_only, fallback: options.backup_started_us, list_fallback: now_us };
+            TimeRules { values_only: options.values_only, fallback: started_us(&options.rules), list_fallback: now_us };
         let (statements, counters) = if layout.counter {
             (None, Some(CounterStatements::prepare(cluster, layout, consistency).await?))
         } else {
@@ -192,6 +198,11 @@ impl Loader {
         };
         (feed, Sending { loader: self.clone(), works, room })
     }
+}
+
+/// When the backup began, in microseconds: the writetime of markers of rows.
+fn started_us(rules: &v1::RowRules) -> i64 {
+    i64::try_from(rules.backup_started_unix_ms).unwrap_or(i64::MAX).saturating_mul(1000)
 }
 
 /// The settings of the server that bound batches; those that can't be read are left out.
@@ -285,6 +296,11 @@ impl Feed {
             }
         }
         Ok(())
+    }
+
+    /// Counts lines in that need no write, and what was left out of others: what the rules say of a row is not known here.
+    pub fn count(&mut self, counts: LoadCounts) {
+        self.done_at_once += counts;
     }
 
     /// Hands on what is left. Without it the sending takes the chunk for broken.

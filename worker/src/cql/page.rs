@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ringvault_archive::{
-    row::CellTime,
+    row::{CellTime, ElementTimes, LineKind},
     table::{ColumnRole, TableLayout},
 };
 use uuid::Uuid;
@@ -28,8 +28,11 @@ const SNAP_STEP_S: i64 = 10;
 pub(crate) enum TimeSource {
     /// It has none: a key, a counter, or times are not asked for.
     None,
-    /// Selected columns that hold its writetime and its TTL.
+    /// Selected columns that hold its writetime and its TTL: the newest and the longest of its elements where those are
+    /// lists.
     Read { writetime: TimeColumn, ttl: TimeColumn },
+    /// Selected columns that are lists of the writetimes and TTLs of its elements, or fields, in their order.
+    Elements { writetime: usize, ttl: usize },
     /// They can't be read here: the row's newest writetime and latest expiry stand in.
     OfRow,
 }
@@ -112,6 +115,9 @@ impl Page {
             left: self.rows,
             cells: Vec::with_capacity(self.shape.selected),
             times: vec![CellTime::default(); self.shape.columns],
+            elements: ElementTimes::default(),
+            of_elements: Vec::new(),
+            estimated: [0; 2],
         }
     }
 }
@@ -121,10 +127,22 @@ impl Page {
 pub struct RowRef<'r> {
     /// Raw cells, one a column of the layout; nothing where null, empty where *empty*.
     pub cells: &'r [Option<&'r [u8]>],
-    /// Their times.
+    /// Their times; of those whose elements differ, the newest and the latest.
     pub times: &'r [CellTime],
+    /// Times of elements, where they differ.
+    pub elements: &'r ElementTimes,
     /// Bytes of the row in the page.
     pub bytes: usize,
+    /// Regular cells and static ones whose times could not be read.
+    estimated: [u64; 2],
+}
+
+impl RowRef<'_> {
+    /// Cells of a line of this kind whose times could not be read: those of the row stand in.
+    #[must_use]
+    pub fn estimated_cells(&self, kind: LineKind) -> u64 {
+        self.estimated[usize::from(kind == LineKind::Static)]
+    }
 }
 
 /// A walk over a page's rows that allocates nothing a row.
@@ -135,6 +153,10 @@ pub struct PageRows<'p> {
     left: usize,
     cells: Vec<Option<&'p [u8]>>,
     times: Vec<CellTime>,
+    elements: ElementTimes,
+    /// Scratch space of one cell.
+    of_elements: Vec<Option<CellTime>>,
+    estimated: [u64; 2],
 }
 
 impl PageRows<'_> {
@@ -157,32 +179,47 @@ impl PageRows<'_> {
         Ok(Some(RowRef {
             cells: &self.cells[..self.page.shape.columns],
             times: &self.times,
+            elements: &self.elements,
             bytes: before - self.rest.len(),
+            estimated: self.estimated,
         }))
     }
 
     fn read_times(&mut self) -> Result<()> {
         let shape = &*self.page.shape;
+        let now_unix_s = self.page.now_unix_s;
         let mut of_row = [OfRow::default(), OfRow::default()];
-        let mut unread = false;
+        self.elements.clear();
+        self.estimated = [0; 2];
         for (column, source) in shape.times.iter().enumerate() {
             self.times[column] = CellTime::default();
+            if self.cells[column].is_none() {
+                continue;
+            }
+            let is_static = usize::from(shape.is_static[column]);
             match *source {
-                TimeSource::None => {}
-                TimeSource::OfRow => unread |= self.cells[column].is_some(),
+                TimeSource::None => continue,
+                TimeSource::OfRow => {
+                    self.estimated[is_static] += 1;
+                    continue;
+                }
                 TimeSource::Read { writetime, ttl } => {
-                    if self.cells[column].is_none() {
-                        continue;
-                    }
                     let writetime = self.cells[writetime.index].map_or(Ok(None), |b| newest(b, writetime.is_list))?;
                     let ttl = self.cells[ttl.index].map_or(Ok(None), |b| longest(b, ttl.is_list))?;
-                    let expiry = ttl.map(|ttl| snapped(writetime, self.page.now_unix_s.saturating_add(ttl)));
-                    self.times[column] = CellTime { writetime, expiry };
-                    of_row[usize::from(shape.is_static[column])].add(self.times[column]);
+                    self.times[column] = cell_time(writetime, ttl, now_unix_s);
+                }
+                TimeSource::Elements { writetime, ttl } => {
+                    let (Some(writetimes), Some(ttls)) = (self.cells[writetime], self.cells[ttl]) else {
+                        return Err(malformed("a collection has no times"));
+                    };
+                    read_elements(writetimes, ttls, now_unix_s, &mut self.of_elements)?;
+                    let shared = self.elements.set(column, self.of_elements.drain(..));
+                    self.times[column] = shared.or_else(|| self.elements.summary(column)).unwrap_or_default();
                 }
             }
+            of_row[is_static].add(self.times[column]);
         }
-        if unread {
+        if self.estimated != [0; 2] {
             for (column, source) in shape.times.iter().enumerate() {
                 if *source == TimeSource::OfRow && self.cells[column].is_some() {
                     self.times[column] = of_row[usize::from(shape.is_static[column])].time();
@@ -191,6 +228,11 @@ impl PageRows<'_> {
         }
         Ok(())
     }
+}
+
+fn cell_time(writetime: Option<i64>, ttl: Option<i64>, now_unix_s: i64) -> CellTime {
+    let expiry = ttl.map(|ttl| snapped(writetime, now_unix_s.saturating_add(ttl)));
+    CellTime { writetime, expiry }
 }
 
 /// Newest writetime and latest expiry of the readable cells of a row; a cell that never ends is later than any.
@@ -258,17 +300,44 @@ fn number(bytes: &[u8]) -> Result<Option<i64>> {
 }
 
 /// The numbers of a `list<bigint>` or `list<int>`, one an element of a collection.
-fn numbers(mut bytes: &[u8]) -> Result<Vec<Option<i64>>> {
-    let (count, behind) = bytes.split_first_chunk::<4>().ok_or_else(|| malformed("a list of times is cut off"))?;
-    bytes = behind;
-    (0..u32::from_be_bytes(*count))
-        .map(|_| read_value(&mut bytes).and_then(|element| element.map_or(Ok(None), number)))
-        .collect()
+struct Numbers<'p> {
+    rest: &'p [u8],
+    left: u32,
+}
+
+impl<'p> Numbers<'p> {
+    fn of(bytes: &'p [u8]) -> Result<Self> {
+        let (count, rest) = bytes.split_first_chunk::<4>().ok_or_else(|| malformed("a list of times is cut off"))?;
+        Ok(Self { rest, left: u32::from_be_bytes(*count) })
+    }
+}
+
+impl Iterator for Numbers<'_> {
+    type Item = Result<Option<i64>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        Some(read_value(&mut self.rest).and_then(|element| element.map_or(Ok(None), number)))
+    }
+}
+
+/// The times of elements; nothing where an element, a field of a user type, has no writetime: it is null.
+fn read_elements(writetimes: &[u8], ttls: &[u8], now_unix_s: i64, out: &mut Vec<Option<CellTime>>) -> Result<()> {
+    let (writetimes, mut ttls) = (Numbers::of(writetimes)?, Numbers::of(ttls)?);
+    out.clear();
+    for writetime in writetimes {
+        let ttl = ttls.next().ok_or_else(|| malformed("elements have more writetimes than TTLs"))??;
+        out.push(writetime?.map(|writetime| cell_time(Some(writetime), ttl, now_unix_s)));
+    }
+    if ttls.next().is_some() { Err(malformed("elements have more TTLs than writetimes")) } else { Ok(()) }
 }
 
 /// The newest writetime in a cell of a time column.
 fn newest(bytes: &[u8], is_list: bool) -> Result<Option<i64>> {
-    if is_list { Ok(numbers(bytes)?.into_iter().max().flatten()) } else { number(bytes) }
+    if !is_list {
+        return number(bytes);
+    }
+    Numbers::of(bytes)?.try_fold(None, |newest, writetime| Ok(newest.max(writetime?)))
 }
 
 /// The longest TTL in a cell of a time column; nothing where an element never ends.
@@ -276,8 +345,13 @@ fn longest(bytes: &[u8], is_list: bool) -> Result<Option<i64>> {
     if !is_list {
         return number(bytes);
     }
-    let ttls = numbers(bytes)?;
-    Ok(if ttls.contains(&None) { None } else { ttls.into_iter().max().flatten() })
+    let (mut longest, mut endless) = (None, false);
+    for ttl in Numbers::of(bytes)? {
+        let ttl = ttl?;
+        endless |= ttl.is_none();
+        longest = longest.max(ttl);
+    }
+    Ok(longest.filter(|_| !endless))
 }
 
 #[cfg(test)]
@@ -365,6 +439,45 @@ mod tests {
         assert_eq!(longest(&list(&[Some(&10_i32.to_be_bytes()), Some(b"")]), true).expect("a list"), None);
         assert_eq!(longest(&list(&[Some(&10_i32.to_be_bytes()), None]), true).expect("a list"), None);
         assert!(newest(&times[..7], true).is_err());
+    }
+
+    #[test]
+    fn elements_that_differ_have_their_own_times_and_null_fields_none() {
+        let list = |elements: &[Option<&[u8]>]| {
+            let mut bytes = i32::try_from(elements.len()).expect("small").to_be_bytes().to_vec();
+            elements.iter().for_each(|element| value(&mut bytes, *element));
+            bytes
+        };
+        let (old, new) = (998_000_000_000_i64.to_be_bytes(), 999_000_000_000_i64.to_be_bytes());
+        let ttl = 500_i32.to_be_bytes();
+        let shape = || {
+            let mut shape = timed(TimeSource::OfRow, 5, true);
+            shape.times[1] = TimeSource::Elements { writetime: 3, ttl: 4 };
+            shape
+        };
+        let writetimes = list(&[Some(&old), None, Some(&new)]);
+        let ttls = list(&[None, None, Some(&ttl)]);
+        let cells: [Option<&[u8]>; 5] = [Some(b"k"), Some(b"a"), Some(b"b"), Some(&writetimes), Some(&ttls)];
+        let differing = page(shape(), &[&cells]);
+        let mut rows = differing.iter();
+        let row = rows.next_row().expect("well formed").expect("a row");
+        let first = CellTime { writetime: Some(998_000_000_000), expiry: None };
+        let last = CellTime { writetime: Some(999_000_000_000), expiry: Some(1_000_500) };
+        assert_eq!(row.elements.of(1), Some(&[Some(first), None, Some(last)][..]));
+        let newest = CellTime { writetime: Some(999_000_000_000), expiry: None };
+        assert_eq!(row.times[1..], [newest, newest]);
+        assert_eq!((row.estimated_cells(LineKind::Row), row.estimated_cells(LineKind::Static)), (1, 0));
+        let (writetimes, ttls) = (list(&[Some(&old), Some(&old)]), list(&[Some(b""), None]));
+        let cells: [Option<&[u8]>; 5] = [Some(b"k"), Some(b"a"), None, Some(&writetimes), Some(&ttls)];
+        let equal = page(shape(), &[&cells]);
+        let mut rows = equal.iter();
+        let row = rows.next_row().expect("well formed").expect("a row");
+        assert!(row.elements.is_empty());
+        assert_eq!(row.times[1], first);
+        assert_eq!(row.estimated_cells(LineKind::Row), 0);
+        let short = list(&[None]);
+        let cells: [Option<&[u8]>; 5] = [Some(b"k"), Some(b"a"), None, Some(&writetimes), Some(&short)];
+        assert!(page(shape(), &[&cells]).iter().next_row().is_err());
     }
 
     #[test]

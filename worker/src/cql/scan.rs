@@ -148,10 +148,16 @@ impl TableScan {
         &self.0.layout
     }
 
-    /// What is not read as it stands in the database; for the fidelity report.
+    /// What this server can't tell of the table's rows; for the fidelity report.
     #[must_use]
-    pub fn fidelity(&self) -> &[String] {
-        &self.0.selection.fidelity
+    pub fn approximations(&self) -> &[v1::Approximation] {
+        &self.0.selection.approximations
+    }
+
+    /// One a column of the layout: whether this server tells its times exactly, those of each element too.
+    #[must_use]
+    pub fn comparable(&self) -> &[bool] {
+        &self.0.selection.comparable
     }
 
     /// Pages that had to be asked for again.

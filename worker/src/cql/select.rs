@@ -3,6 +3,9 @@
 //! Every column is named, so a page never means another column than the one that was asked for. Times are probed by
 //! PREPARE, since what may be asked differs by release: non-frozen collections since 5.0 only, frozen ones not before
 //! CASSANDRA-17628.
+//!
+//! Of a non-frozen map, set or user type, 5.0 answers with lists: one entry an element in the order of the value, of a user
+//! type one a field, null where the field is. `ttl` holds null where an element stays (of lists also zero bytes).
 
 use std::sync::Arc;
 
@@ -10,7 +13,7 @@ use ringvault_archive::{
     cql_type::CqlType,
     table::{ColumnLayout, ColumnRole, TableLayout},
 };
-use ringvault_proto::error::ErrorKind;
+use ringvault_proto::{error::ErrorKind, v1};
 use scylla::{cluster::metadata::ColumnType, statement::prepared::PreparedStatement};
 
 use super::{
@@ -32,7 +35,9 @@ pub(crate) struct Selection {
     /// What comes back.
     pub(crate) shape: Arc<PageShape>,
     /// What is not read as it is, for the fidelity report.
-    pub(crate) fidelity: Vec<String>,
+    pub(crate) approximations: Vec<v1::Approximation>,
+    /// One a column: its times are read exactly.
+    pub(crate) comparable: Vec<bool>,
 }
 
 /// How a column's times are asked for.
@@ -40,7 +45,7 @@ pub(crate) struct Selection {
 enum Asked {
     /// It has none.
     No,
-    /// `writetime(c), ttl(c)`.
+    /// `writetime(c), ttl(c)`: of a collection, lists with one entry an element.
     Plain,
     /// `maxwritetime(c), ttl(c)`.
     Newest,
@@ -61,16 +66,49 @@ impl Asked {
 
 /// Finds what can be selected of a table.
 pub(crate) async fn select(cluster: &Cluster, layout: &TableLayout, values_only: bool) -> Result<Selection> {
-    let what = format!("preparing to read {}.{}", layout.keyspace, layout.table);
+    let (asked, prepared) = ask(cluster, layout, values_only, true).await?;
+    Ok(Selection {
+        list: list(layout, &asked),
+        shape: Arc::new(match &prepared {
+            Some(prepared) => shape(layout, &asked, prepared),
+            None => PageShape::of_values(layout),
+        }),
+        approximations: told(layout, &asked, values_only),
+        comparable: layout.columns.iter().zip(&asked).map(|(column, asked)| is_exact(column, *asked)).collect(),
+    })
+}
+
+/// What this server can't tell of the rows of a table. Asks it only where that depends on its release.
+///
+/// # Errors
+/// `Invalid` where the server refuses the table or a column.
+pub(crate) async fn approximations(
+    cluster: &Cluster,
+    layout: &TableLayout,
+    values_only: bool,
+) -> Result<Vec<v1::Approximation>> {
+    let (asked, _) = ask(cluster, layout, values_only, false).await?;
+    Ok(told(layout, &asked, values_only))
+}
+
+/// How each column's times can be asked for, and the statement that asks for all of them; none where nothing is asked, or
+/// where it is not wanted and nothing hangs on it.
+async fn ask(
+    cluster: &Cluster,
+    layout: &TableLayout,
+    values_only: bool,
+    wanted: bool,
+) -> Result<(Vec<Asked>, Option<PreparedStatement>)> {
     if values_only || layout.counter {
-        return Ok(Selection {
-            list: list(layout, &vec![Asked::No; layout.columns.len()]),
-            shape: Arc::new(PageShape::of_values(layout)),
-            fidelity: Vec::new(),
-        });
+        return Ok((vec![Asked::No; layout.columns.len()], None));
     }
+    let what = format!("preparing to read {}.{}", layout.keyspace, layout.table);
     let elements = !cluster.is_scylla() && cluster.versions().0 >= ELEMENT_TIMES_SINCE;
     let mut asked: Vec<Asked> = layout.columns.iter().map(|column| hoped(column, elements)).collect();
+    let in_doubt = |(column, asked): (&ColumnLayout, &Asked)| asked.terms("").is_some() && !is_native(&column.cql_type);
+    if !wanted && !layout.columns.iter().zip(&asked).any(in_doubt) {
+        return Ok((asked, None));
+    }
     let prepared = match cluster.prepare(&what, &probe(layout, &list(layout, &asked))).await {
         Err(error) if error.kind() == ErrorKind::Invalid => {
             probe_each(cluster, layout, &mut asked).await?;
@@ -78,38 +116,40 @@ pub(crate) async fn select(cluster: &Cluster, layout: &TableLayout, values_only:
         }
         prepared => prepared?,
     };
-    Ok(Selection {
-        list: list(layout, &asked),
-        shape: Arc::new(shape(layout, &asked, &prepared)),
-        fidelity: fidelity(layout, &asked),
-    })
+    Ok((asked, Some(prepared)))
 }
 
 fn hoped(column: &ColumnLayout, elements: bool) -> Asked {
     match column {
         column if column.role.is_key() || column.cql_type == CqlType::Counter => Asked::No,
-        column if column.multi_cell && elements => Asked::Newest,
-        column if column.multi_cell => Asked::Unreadable,
+        column if column.multi_cell && !elements => Asked::Unreadable,
+        column if column.multi_cell && !column.has_element_times() => Asked::Newest,
         _ => Asked::Plain,
+    }
+}
+
+/// The ways to ask for the times of a column, the best first.
+fn ways(column: &ColumnLayout) -> &'static [Asked] {
+    match (column.multi_cell, column.has_element_times()) {
+        (true, true) => &[Asked::Plain, Asked::Newest],
+        (true, false) => &[Asked::Newest, Asked::Plain],
+        (false, _) => &[Asked::Plain],
     }
 }
 
 /// Keeps what the server prepares, column by column; only types that are not native ones may be refused.
 async fn probe_each(cluster: &Cluster, layout: &TableLayout, asked: &mut [Asked]) -> Result<()> {
     for (column, asked) in layout.columns.iter().zip(asked) {
-        if *asked == Asked::No || is_native(&column.cql_type) {
+        if asked.terms("").is_none() || is_native(&column.cql_type) {
             continue;
         }
         let what = format!("asking whether times of column {:?} can be read", column.name);
         let mut found = Asked::Unreadable;
-        for way in [Asked::Newest, Asked::Plain] {
-            if way == Asked::Newest && !column.multi_cell {
-                continue;
-            }
+        for way in ways(column) {
             let Some(terms) = way.terms(&column.name) else { continue };
             match cluster.prepare(&what, &probe(layout, &terms.join(", "))).await {
                 Ok(_) => {
-                    found = way;
+                    found = *way;
                     break;
                 }
                 Err(error) if error.kind() == ErrorKind::Invalid => {}
@@ -122,15 +162,7 @@ async fn probe_each(cluster: &Cluster, layout: &TableLayout, asked: &mut [Asked]
 }
 
 fn is_native(cql_type: &CqlType) -> bool {
-    !matches!(
-        cql_type,
-        CqlType::List(_)
-            | CqlType::Set(_)
-            | CqlType::Map(..)
-            | CqlType::Tuple(_)
-            | CqlType::Vector(..)
-            | CqlType::Udt(_)
-    )
+    !cql_type.is_composite()
 }
 
 fn probe(layout: &TableLayout, list: &str) -> String {
@@ -156,32 +188,68 @@ fn shape(layout: &TableLayout, asked: &[Asked], prepared: &PreparedStatement) ->
             Asked::Plain | Asked::Newest => {
                 let index = shape.selected;
                 shape.selected += 2;
-                let column = |index| TimeColumn { index, is_list: is_list(index) };
-                TimeSource::Read { writetime: column(index), ttl: column(index + 1) }
+                if layout.columns[column].has_element_times() && is_list(index) && is_list(index + 1) {
+                    TimeSource::Elements { writetime: index, ttl: index + 1 }
+                } else {
+                    let column = |index| TimeColumn { index, is_list: is_list(index) };
+                    TimeSource::Read { writetime: column(index), ttl: column(index + 1) }
+                }
             }
         };
     }
     shape
 }
 
-fn fidelity(layout: &TableLayout, asked: &[Asked]) -> Vec<String> {
-    let table = format!("{}.{}", layout.keyspace, layout.table);
-    let note = |(column, asked): (&ColumnLayout, &Asked)| match asked {
-        Asked::Unreadable => Some(format!(
-            "{table}: this server tells no times of column {:?} ({}); the row's newest writetime and latest expiry are kept for it",
-            column.name, column.type_text
-        )),
-        Asked::Plain | Asked::Newest if column.multi_cell => Some(format!(
-            "{table}: elements of column {:?} ({}) keep the newest of their writetimes and the latest of their expiries",
-            column.name, column.type_text
-        )),
-        Asked::No | Asked::Plain | Asked::Newest => None,
+/// Whether what is asked for tells the times of a column exactly.
+fn is_exact(column: &ColumnLayout, asked: Asked) -> bool {
+    column.role.is_key() || (asked == Asked::Plain && (column.has_element_times() || !column.multi_cell))
+}
+
+fn told(layout: &TableLayout, asked: &[Asked], values_only: bool) -> Vec<v1::Approximation> {
+    use v1::approximation::What;
+    let of = |what: What, column: &str, note: String| v1::Approximation {
+        what: what.into(),
+        column: column.to_owned(),
+        note,
     };
-    let mut notes: Vec<String> = layout.columns.iter().zip(asked).filter_map(note).collect();
-    if !layout.columns.iter().any(|column| column.role == ColumnRole::Regular) {
-        notes.push(format!("{table}: rows have no columns but their key, so their times can't be read"));
+    if layout.counter {
+        let note = "counters have no writetime and no TTL that CQL could set; their values are kept";
+        return vec![of(What::CounterTimes, "", note.to_owned())];
     }
-    notes
+    if values_only {
+        let note = "writetimes and expiries were left out, as --values-only asks";
+        return vec![of(What::AllTimes, "", note.to_owned())];
+    }
+    let markers = if layout.columns.iter().any(|column| column.role == ColumnRole::Regular) {
+        "CQL doesn't tell when a row itself was inserted: a restored row is as old as most of its cells, one of nothing but \
+         its key as old as the backup"
+    } else {
+        "rows are nothing but their key, and CQL doesn't tell when they were inserted: restored ones are as old as the backup"
+    };
+    let mut told = vec![of(What::RowMarkers, "", markers.to_owned())];
+    for (column, asked) in layout.columns.iter().zip(asked) {
+        let (name, cql_type) = (&column.name, &column.type_text);
+        match asked {
+            Asked::Unreadable => {
+                let note = format!(
+                    "this server tells no times of {cql_type}; the newest writetime and the latest expiry of its row stand in"
+                );
+                told.push(of(What::ColumnTimes, name, note));
+            }
+            Asked::Newest if column.has_element_times() => {
+                let note = format!(
+                    "of {cql_type} this server tells only the newest writetime and the latest expiry of its elements"
+                );
+                told.push(of(What::ElementTimes, name, note));
+            }
+            Asked::No | Asked::Plain | Asked::Newest => {}
+        }
+        if column.multi_cell && !column.has_element_times() {
+            let note = format!("{cql_type} comes back whole: all elements at its newest writetime and latest expiry");
+            told.push(of(What::ListTimes, name, note));
+        }
+    }
+    told
 }
 
 /// The statements of one table's scan, as text.
@@ -269,8 +337,29 @@ mod tests {
         let asked: Vec<Asked> = layout.columns.iter().map(|column| hoped(column, false)).collect();
         assert_eq!(list(&layout, &asked), r#""p0", "c1", "r2", "m3", writetime("r2"), ttl("r2")"#);
         let asked: Vec<Asked> = layout.columns.iter().map(|column| hoped(column, true)).collect();
-        assert!(list(&layout, &asked).ends_with(r#"maxwritetime("m3"), ttl("m3")"#));
-        assert_eq!(fidelity(&layout, &asked).len(), 1);
+        assert!(list(&layout, &asked).ends_with(r#", writetime("m3"), ttl("m3")"#));
+    }
+
+    #[test]
+    fn what_a_server_cannot_tell_is_named_by_column() {
+        use v1::approximation::What;
+        let layout = layout("pcrm");
+        let of = |asked: &[Asked]| -> Vec<(What, String)> {
+            told(&layout, asked, false).into_iter().map(|told| (told.what(), told.column)).collect()
+        };
+        let markers = (What::RowMarkers, String::new());
+        let of_map = |what| (what, "m3".to_owned());
+        let asked = |last| [Asked::No, Asked::No, Asked::Plain, last];
+        assert_eq!(of(&asked(Asked::Plain)), [markers.clone()]);
+        assert_eq!(of(&asked(Asked::Newest)), [markers.clone(), of_map(What::ElementTimes)]);
+        assert_eq!(of(&asked(Asked::Unreadable)), [markers, of_map(What::ColumnTimes)]);
+        let exact = |asked: [Asked; 4]| -> Vec<bool> {
+            layout.columns.iter().zip(asked).map(|(column, asked)| is_exact(column, asked)).collect()
+        };
+        assert_eq!(exact(asked(Asked::Plain)), [true; 4]);
+        assert_eq!(exact(asked(Asked::Newest)), [true, true, true, false]);
+        assert_eq!(exact([Asked::No; 4]), [true, true, false, false]);
+        assert_eq!(told(&layout, &[Asked::No; 4], true)[0].what(), What::AllTimes);
     }
 
     #[test]
