@@ -127,21 +127,23 @@ pub async fn check_backup(
     check_tables(repository, &manifest, &[], read, progress).await
 }
 
-/// Checks some tables of a backup (none named: all) and its schema. Cancel safe.
+/// Checks some tables of a backup, by keyspace and name (none named: all), and its schema. Cancel safe.
 ///
 /// # Errors
 /// `NotFound` where the backup does not hold a table, and what keeps the check from going on; damage is a finding.
 pub async fn check_tables(
     repository: &Repository,
     manifest: &Manifest,
-    tables: &[String],
+    tables: &[(String, String)],
     read: ReadData,
     progress: &mut (dyn FnMut(&CheckProgress) + Send),
 ) -> Result<CheckReport> {
-    if let Some(absent) = tables.iter().find(|name| !manifest.tables.iter().any(|entry| entry.table == **name)) {
-        return Err(Error::not_found(format!("backup {} holds no table {absent}", manifest.backup_id)));
+    if let Some((keyspace, table)) = tables.iter().find(|(keyspace, table)| manifest.table(keyspace, table).is_none()) {
+        return Err(Error::not_found(format!("backup {} holds no table {keyspace}.{table}", manifest.backup_id)));
     }
-    let chosen = |entry: &&TableEntry| tables.is_empty() || tables.contains(&entry.table);
+    let wanted: HashSet<(&str, &str)> = tables.iter().map(|(k, t)| (k.as_str(), t.as_str())).collect();
+    let chosen =
+        |entry: &&TableEntry| wanted.is_empty() || wanted.contains(&(entry.keyspace.as_str(), entry.table.as_str()));
     let entries: Vec<&TableEntry> = manifest.tables.iter().filter(chosen).collect();
     let mut check = Check { repository, manifest, report: CheckReport::default(), tell: progress };
     check.expect(&entries, read);

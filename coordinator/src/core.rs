@@ -2,7 +2,7 @@
 //!
 //! - [`event`]: events, effects, answers
 //! - [`job`], [`table`], [`assignment`]: what is known of a job; [`load`]: from the journal
-//! - [`actions`]: what a job wants done in its repository
+//! - [`terms`]: what a job was told; [`actions`]: what a job wants done in its repository
 //! - [`submit`]: which job a submission means; [`backup`], [`restore`]: how each kind of job goes on
 //! - [`workers`]: who attends, who sees which repository; [`leases`]: who holds what; [`pieces`]: what is finished
 //! - [`progress`]: jobs as people see them
@@ -25,6 +25,7 @@ mod progress;
 mod restore;
 mod submit;
 pub(crate) mod table;
+mod terms;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

@@ -6,16 +6,18 @@
 //! - [`journal`]: what must survive, in SQLite
 //! - `owner`: the one task that owns the core: drains its mailbox, commits, performs effects
 //! - `repository`: performs the effects on repositories; `spec`: judges what clients submit
-//! - `record`: what is journaled, as it stands in the journal
+//! - `name`: names of tables; `choice`: which of them patterns mean; `record`: what is journaled, as it stands in the journal
 //! - `admin_service`, `fleet_service`: the gRPC edge; messages are validated there
 //!
 //! Deliberately absent: rows, CQL, transport (the caller serves what [`Handle`] gives), any clock or chance in the core.
 
 mod admin_service;
+mod choice;
 mod core;
 pub mod error;
 mod fleet_service;
 pub mod journal;
+mod name;
 mod owner;
 mod plan;
 mod record;

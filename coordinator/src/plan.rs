@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use ringvault_proto::{grid::Grid, v1};
 
 use self::{grid::Parent, ring::Ring};
+use crate::name::TableKey;
 
 /// Tables below this are one shard, in encoded bytes: they have one segment or two, and a lease costs two commits.
 pub(crate) const SHARDED_TABLE_BYTES_MIN: u64 = 8 << 20;
@@ -60,21 +61,21 @@ pub(crate) fn backup(
     inspected: &v1::InspectResult,
     tables: &[v1::InspectedTable],
     options: Options,
-    parents: &BTreeMap<String, Parent>,
+    parents: &BTreeMap<TableKey, Parent>,
 ) -> Vec<PlannedTable> {
     let ring = Ring::new(&inspected.ring);
     let nodes = u64::try_from(inspected.nodes.len()).unwrap_or(u64::MAX);
-    let mut planned: Vec<PlannedTable> =
-        tables.iter().map(|table| plan_table(table, &ring, nodes, options, parents.get(name_of(table)))).collect();
+    let mut planned: Vec<PlannedTable> = tables
+        .iter()
+        .map(|table| plan_table(table, &ring, nodes, options, parents.get(&TableKey::of(table))))
+        .collect();
     planned.sort_by(|a, b| {
-        b.plan.bytes_estimated.cmp(&a.plan.bytes_estimated).then_with(|| name_of(&a.table).cmp(name_of(&b.table)))
+        b.plan
+            .bytes_estimated
+            .cmp(&a.plan.bytes_estimated)
+            .then_with(|| TableKey::of(&a.table).cmp(&TableKey::of(&b.table)))
     });
     planned
-}
-
-/// The table's own name, without its keyspace.
-fn name_of(table: &v1::InspectedTable) -> &str {
-    table.table.as_ref().map_or("", |name| name.table.as_str())
 }
 
 fn plan_table(
@@ -98,6 +99,7 @@ fn plan_table(
         grid_exponent: grid.exponent(),
         shards: u32::try_from(shards.len()).unwrap_or(u32::MAX),
         parent_backup_id: parent.map(|parent| parent.backup_id.clone()).unwrap_or_default(),
+        approximations: table.approximations.clone(),
     };
     PlannedTable { table: table.clone(), plan, shards }
 }
@@ -183,15 +185,19 @@ mod tests {
             Options::default(),
             &BTreeMap::new(),
         );
-        let names: Vec<&str> = planned.iter().map(|planned| name_of(&planned.table)).collect();
+        let names: Vec<String> = planned.iter().map(|planned| TableKey::of(&planned.table).table).collect();
         assert_eq!(names, ["b", "c", "a"]);
     }
 
     #[test]
     fn a_parent_gives_the_size_where_the_estimate_is_missing() {
         let parent = Parent { backup_id: "p".into(), grid: Grid::WHOLE, encoded_bytes: 5, segments_filled: 1 };
-        let planned =
-            backup(&three_nodes(), &[table("t", 0)], Options::default(), &BTreeMap::from([("t".to_owned(), parent)]));
+        let planned = backup(
+            &three_nodes(),
+            &[table("t", 0)],
+            Options::default(),
+            &BTreeMap::from([(TableKey::of(&table("t", 0)), parent)]),
+        );
         assert_eq!(planned[0].plan.estimated_by, "parent backup");
         assert_eq!((planned[0].plan.bytes_estimated, planned[0].plan.parent_backup_id.as_str()), (5, "p"));
     }

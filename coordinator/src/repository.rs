@@ -9,18 +9,21 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use ringvault_archive::{
     check::{ReadData, check_tables},
-    manifest::Manifest,
+    manifest::{Manifest, TableEntry},
     names::probe_object,
     repository::{Location, Repository},
 };
 use ringvault_proto::{
     error::{ErrorKind, Failure, Verdict},
     ids::{BackupId, JobId},
+    pattern::Patterns,
 };
 use ringvault_runtime::{entropy::Entropy, tasks::Tasks};
 
 use crate::{
+    choice::{Choice, Place, choose},
     core::event::{Action, LoadedBackup, Outcome, ParentIndex},
+    name::TableKey,
     settings::Settings,
     spec,
 };
@@ -43,16 +46,16 @@ impl Repositories {
         let location = spec::location(repository, &self.settings)?;
         match action {
             Action::Open { create } => self.open(&job, &location, create).await,
-            Action::LoadParents { keyspace, cluster_name, tables, values_only } => {
+            Action::LoadParents { cluster_name, tables, values_only } => {
                 let repository = match Repository::open(&location).await.map_err(Failure::from) {
                     Err(failure) if failure.kind == ErrorKind::NotFound => return Ok(Outcome::Parents(Vec::new())),
                     other => other?,
                 };
-                parents(&repository, &keyspace, &cluster_name, &tables, values_only).await.map(Outcome::Parents)
+                parents(&repository, &cluster_name, &tables, values_only).await.map(Outcome::Parents)
             }
-            Action::LoadBackup { keyspace, backup_id, tables } => {
+            Action::LoadBackup { backup_id, keyspaces, tables } => {
                 let repository = Repository::open(&location).await?;
-                let backup = load_backup(&repository, &self.tasks, &keyspace, &backup_id, &tables).await?;
+                let backup = load_backup(&repository, &self.tasks, &backup_id, &keyspaces, &tables).await?;
                 Ok(Outcome::Backup(Box::new(backup)))
             }
             Action::Publish(publication) => {
@@ -80,27 +83,28 @@ impl Repositories {
 /// What can't be read is no parent: a parent only saves work.
 async fn parents(
     repository: &Repository,
-    keyspace: &str,
     cluster_name: &str,
-    tables: &[String],
+    tables: &[TableKey],
     values_only: bool,
 ) -> Result<Vec<ParentIndex>, Failure> {
     let backups = repository.backups().await?;
     let manifests: Vec<Manifest> = backups.into_iter().rev().filter_map(|backup| backup.manifest.ok()).collect();
-    let mut found: BTreeMap<&str, ParentIndex> = BTreeMap::new();
+    let mut found: BTreeMap<&TableKey, ParentIndex> = BTreeMap::new();
     for table in tables {
         let fits = |manifest: &&Manifest| {
-            !manifest.is_partial() && manifest.cluster.name == cluster_name && manifest.table(keyspace, table).is_some()
+            !manifest.is_partial()
+                && manifest.cluster.name == cluster_name
+                && manifest.table(&table.keyspace, &table.table).is_some()
         };
         let same = manifests.iter().filter(fits).filter(|manifest| manifest.options.values_only == values_only);
         let other = manifests.iter().filter(fits).filter(|manifest| manifest.options.values_only != values_only);
         let Some(manifest) = same.chain(other).next() else { continue };
-        match repository.index_of(manifest, keyspace, table).await {
+        match repository.index_of(manifest, &table.keyspace, &table.table).await {
             Ok(index) => {
                 found.insert(table, ParentIndex { backup_id: manifest.backup_id.to_string(), index });
             }
             Err(e) if e.kind().verdict() == Verdict::Retry => return Err(e.into()),
-            Err(e) => tracing::warn!(backup = %manifest.backup_id, keyspace, table, "no parent: {e}"),
+            Err(e) => tracing::warn!(backup = %manifest.backup_id, %table, "no parent: {e}"),
         }
     }
     Ok(found.into_values().collect())
@@ -110,21 +114,23 @@ async fn parents(
 async fn load_backup(
     repository: &Repository,
     tasks: &Tasks,
-    keyspace: &str,
     backup_id: &str,
+    keyspaces: &[String],
     tables: &[String],
 ) -> Result<LoadedBackup, Failure> {
     let manifest = if backup_id.is_empty() {
-        repository.newest(keyspace).await?
+        let patterns =
+            Patterns::of_keyspaces(keyspaces).map_err(|e| Failure::new(ErrorKind::Invalid, e.to_string()))?;
+        repository.newest(&patterns).await?
     } else {
         let id: BackupId = backup_id.parse().map_err(|e| Failure::new(ErrorKind::Invalid, format!("{e}")))?;
         repository.manifest(&id).await?
     };
-    let chosen = choose(&manifest, keyspace, tables)?;
-    check_objects(repository, tasks, &manifest, &chosen).await?;
-    let mut indexes = Vec::with_capacity(chosen.len());
-    for table in &chosen {
-        indexes.push(repository.index_of(&manifest, keyspace, table).await?);
+    let chosen = chosen(&manifest, keyspaces, tables)?;
+    check_objects(repository, tasks, &manifest, &chosen.tables).await?;
+    let mut indexes = Vec::with_capacity(chosen.tables.len());
+    for table in &chosen.tables {
+        indexes.push(repository.index_of(&manifest, &table.keyspace, &table.table).await?);
     }
     Ok(LoadedBackup {
         backup_id: manifest.backup_id.to_string(),
@@ -132,6 +138,7 @@ async fn load_backup(
         cluster_name: manifest.cluster.name.clone(),
         server_version: manifest.cluster.server_version.clone(),
         partial: manifest.is_partial(),
+        keyspaces: chosen.keyspaces,
         tables: indexes,
     })
 }
@@ -141,9 +148,10 @@ async fn check_objects(
     repository: &Repository,
     tasks: &Tasks,
     manifest: &Manifest,
-    tables: &[String],
+    tables: &[TableKey],
 ) -> Result<(), Failure> {
-    let (repository, manifest, tables) = (repository.clone(), manifest.clone(), tables.to_vec());
+    let tables: Vec<(String, String)> = tables.iter().map(|key| (key.keyspace.clone(), key.table.clone())).collect();
+    let (repository, manifest) = (repository.clone(), manifest.clone());
     let runtime = tokio::runtime::Handle::current();
     let check = tasks.spawn_blocking(move || {
         runtime.block_on(async { check_tables(&repository, &manifest, &tables, ReadData::No, &mut |_| ()).await })
@@ -153,20 +161,15 @@ async fn check_objects(
     Ok(report.into_result()?)
 }
 
-/// The tables to be restored, each of which must be in the backup.
-fn choose(manifest: &Manifest, keyspace: &str, tables: &[String]) -> Result<Vec<String>, Failure> {
-    let id = &manifest.backup_id;
-    if !manifest.keyspaces.iter().any(|name| name == keyspace) {
-        let held = manifest.keyspaces.join(", ");
-        let message = format!("backup {id} holds keyspace {held}, not {keyspace}; name that one or another backup");
-        return Err(Failure::new(ErrorKind::NotFound, message));
-    }
-    let held: Vec<&str> =
-        manifest.tables.iter().filter(|entry| entry.keyspace == keyspace).map(|entry| entry.table.as_str()).collect();
-    let absent: Vec<&str> = tables.iter().map(String::as_str).filter(|table| !held.contains(table)).collect();
-    if !absent.is_empty() {
-        let message = format!("backup {id} has no table {}; it holds {}", absent.join(", "), held.join(", "));
-        return Err(Failure::new(ErrorKind::NotFound, message));
-    }
-    Ok(if tables.is_empty() { held.into_iter().map(str::to_owned).collect() } else { tables.to_vec() })
+/// What of a backup is meant.
+fn chosen(manifest: &Manifest, keyspaces: &[String], tables: &[String]) -> Result<Choice, Failure> {
+    let key = |entry: &TableEntry| TableKey { keyspace: entry.keyspace.clone(), table: entry.table.clone() };
+    let held: Vec<TableKey> = manifest.tables.iter().map(key).collect();
+    let place = Place {
+        name: format!("backup {}", manifest.backup_id),
+        keyspaces: &manifest.keyspaces,
+        tables: &held,
+        is_all: true,
+    };
+    choose(keyspaces, tables, &place)
 }

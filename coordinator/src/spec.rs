@@ -1,11 +1,14 @@
 //! Judges what clients submit, at the edge: every message names the field, what is wrong with it and what to do.
 
+mod transforms;
+
 use std::collections::BTreeSet;
 
 use ringvault_archive::repository::Location;
 use ringvault_proto::{
     error::{ErrorKind, Failure},
     ids::BackupId,
+    pattern::Patterns,
     v1::{self, Consistency, job_spec::Work},
 };
 
@@ -17,8 +20,11 @@ const NAME_BYTES_MAX: usize = 222;
 /// Longest name of a profile.
 const PROFILE_BYTES_MAX: usize = 128;
 
-/// Tables that a job names at most.
-const TABLES_MAX: usize = 10_000;
+/// Patterns of tables that a job names at most.
+const TABLES_MAX: u64 = 10_000;
+
+/// Patterns of keyspaces that a job names at most.
+const KEYSPACES_MAX: u64 = 1000;
 
 /// Longest repository location.
 const REPOSITORY_BYTES_MAX: usize = 4096;
@@ -49,15 +55,16 @@ pub(crate) fn check(spec: Option<v1::JobSpec>, settings: &Settings) -> Result<v1
     match &spec.work {
         Some(Work::Backup(backup)) => check_backup(backup, settings)?,
         Some(Work::Restore(restore)) => check_restore(restore, settings)?,
+        Some(Work::Verify(verify)) => check_verify(verify, settings)?,
         None => {
-            return Err(invalid("the spec names neither a backup nor a restore; unknown kinds of work are refused"));
+            return Err(invalid("the spec names no kind of work that is known here; unknown ones are refused"));
         }
     }
     Ok(spec)
 }
 
 fn check_backup(spec: &v1::BackupSpec, settings: &Settings) -> Result<(), Failure> {
-    check_keyspace(&spec.keyspace, "backed up")?;
+    check_keyspaces(&spec.keyspaces, "backed up", false)?;
     check_tables(&spec.tables)?;
     check_places(&spec.cluster, &spec.repository, settings)?;
     known("compression", v1::Compression::try_from(spec.compression).is_ok(), spec.compression)?;
@@ -70,12 +77,10 @@ fn check_backup(spec: &v1::BackupSpec, settings: &Settings) -> Result<(), Failur
 }
 
 fn check_restore(spec: &v1::RestoreSpec, settings: &Settings) -> Result<(), Failure> {
-    check_keyspace(&spec.keyspace, "restored")?;
+    check_keyspaces(&spec.keyspaces, "restored", true)?;
     check_tables(&spec.tables)?;
     check_places(&spec.cluster, &spec.repository, settings)?;
-    if !spec.backup_id.is_empty() {
-        spec.backup_id.parse::<BackupId>().map_err(|e| invalid(e.to_string()))?;
-    }
+    check_backup_id(&spec.backup_id)?;
     known("pace", v1::Pace::try_from(spec.pace).is_ok(), spec.pace)?;
     check_consistency("write_consistency", spec.write_consistency, true)?;
     check_consistency("read_consistency", spec.read_consistency, false)?;
@@ -83,11 +88,45 @@ fn check_restore(spec: &v1::RestoreSpec, settings: &Settings) -> Result<(), Fail
     at_most("batch_rows_max", spec.batch_rows_max.into(), 65_535)?;
     at_most("retries", spec.retries.into(), 1000)?;
     at_most("retry_delay_ms", spec.retry_delay_ms, 3_600_000)?;
-    at_most("patience_ms", spec.patience_ms, PATIENCE_MS_MAX)
+    at_most("patience_ms", spec.patience_ms, PATIENCE_MS_MAX)?;
+    transforms::check(spec)
 }
 
-fn check_keyspace(name: &str, done: &str) -> Result<(), Failure> {
-    check_name("keyspace", name)?;
+fn check_verify(spec: &v1::VerifySpec, settings: &Settings) -> Result<(), Failure> {
+    check_keyspaces(&spec.keyspaces, "compared", true)?;
+    check_tables(&spec.tables)?;
+    check_places(&spec.cluster, &spec.repository, settings)?;
+    check_backup_id(&spec.backup_id)?;
+    known("pace", v1::Pace::try_from(spec.pace).is_ok(), spec.pace)?;
+    check_consistency("read_consistency", spec.read_consistency, false)?;
+    at_most("tables_parallel", spec.tables_parallel.into(), 1024)?;
+    at_most("patience_ms", spec.patience_ms, PATIENCE_MS_MAX)?;
+    transforms::check_names(&spec.keyspaces, &spec.keyspace_as, &spec.table_as)?;
+    transforms::check_token_ranges(&spec.token_ranges)
+}
+
+fn check_backup_id(text: &str) -> Result<(), Failure> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    text.parse::<BackupId>().map(drop).map_err(|e| invalid(e.to_string()))
+}
+
+/// Patterns of keyspaces. Where the repository says what there is, none is as good as all.
+fn check_keyspaces(texts: &[String], done: &str, may_be_empty: bool) -> Result<(), Failure> {
+    if texts.is_empty() && !may_be_empty {
+        return Err(invalid(format!("no keyspace is named; say which are to be {done}, by name or by pattern")));
+    }
+    at_most("keyspaces", count(texts), KEYSPACES_MAX)?;
+    check_once("keyspace", texts)?;
+    let patterns = Patterns::of_keyspaces(texts).map_err(|e| invalid(format!("keyspaces: {e}")))?;
+    for (_, name) in patterns.names() {
+        check_not_system(name, done)?;
+    }
+    Ok(())
+}
+
+fn check_not_system(name: &str, done: &str) -> Result<(), Failure> {
     if SYSTEM_KEYSPACES.contains(&name) {
         return Err(invalid(format!(
             "keyspace {name} belongs to the database itself and can't be {done}; name one of yours"
@@ -103,20 +142,27 @@ fn check_name(what: &str, name: &str) -> Result<(), Failure> {
     if fits {
         return Ok(());
     }
+    let shown: String = name.chars().take(NAME_BYTES_MAX).collect();
     let hint = "give it as the database stores it, without quotes: letters, digits and underscores";
-    Err(invalid(format!("{name:?} is no {what} name; {hint}")))
+    Err(invalid(format!("{shown:?} is no {what} name; {hint}")))
 }
 
-fn check_tables(tables: &[String]) -> Result<(), Failure> {
-    at_most("tables", u64::try_from(tables.len()).unwrap_or(u64::MAX), TABLES_MAX as u64)?;
+fn check_tables(texts: &[String]) -> Result<(), Failure> {
+    at_most("tables", count(texts), TABLES_MAX)?;
+    check_once("table", texts)?;
+    Patterns::of_tables(texts).map(drop).map_err(|e| invalid(format!("tables: {e}")))
+}
+
+fn check_once(what: &str, texts: &[String]) -> Result<(), Failure> {
     let mut seen = BTreeSet::new();
-    for table in tables {
-        check_name("table", table)?;
-        if !seen.insert(table) {
-            return Err(invalid(format!("table {table} is named twice; name it once")));
-        }
+    match texts.iter().find(|text| !seen.insert(*text)) {
+        Some(twice) => Err(invalid(format!("{what} {twice:?} is named twice; name it once"))),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+fn count<T>(list: &[T]) -> u64 {
+    u64::try_from(list.len()).unwrap_or(u64::MAX)
 }
 
 fn check_places(cluster: &str, repository: &str, settings: &Settings) -> Result<(), Failure> {
@@ -177,7 +223,7 @@ mod tests {
 
     fn backup(change: impl FnOnce(&mut v1::BackupSpec)) -> Result<v1::JobSpec, Failure> {
         let mut spec = v1::BackupSpec {
-            keyspace: "shop".into(),
+            keyspaces: vec!["shop".into()],
             cluster: "prod".into(),
             repository: "/mnt/bk".into(),
             ..v1::BackupSpec::default()
@@ -195,14 +241,16 @@ mod tests {
     #[test]
     fn a_plain_backup_is_accepted() {
         backup(|_| ()).expect("valid");
-        backup(|spec| spec.tables = vec!["a".into(), "B_2".into()]).expect("valid");
+        backup(|spec| spec.tables = vec!["a".into(), "B_2".into(), "!*_tmp".into()]).expect("valid");
+        backup(|spec| spec.keyspaces = vec!["shop".into(), "user_*".into()]).expect("valid");
     }
 
     #[test]
     fn every_bad_field_is_refused_by_name() {
-        refused(|spec| spec.keyspace.clear(), "keyspace name");
-        refused(|spec| spec.keyspace = "system_auth".into(), "belongs to the database itself");
-        refused(|spec| spec.keyspace = "a\"b".into(), "without quotes");
+        refused(|spec| spec.keyspaces.clear(), "no keyspace is named");
+        refused(|spec| spec.keyspaces = vec!["system_auth".into()], "belongs to the database itself");
+        refused(|spec| spec.keyspaces = vec!["a\"b".into()], "is no pattern");
+        refused(|spec| spec.tables = vec!["a.b.c".into()], "is no pattern");
         refused(|spec| spec.tables = vec!["t".into(), "t".into()], "named twice");
         refused(|spec| spec.cluster.clear(), "cluster profile");
         refused(|spec| spec.repository.clear(), "name a repository");
@@ -222,7 +270,7 @@ mod tests {
     #[test]
     fn a_backup_id_that_could_leave_its_directory_is_refused() {
         let spec = v1::RestoreSpec {
-            keyspace: "shop".into(),
+            keyspaces: vec!["shop".into()],
             cluster: "prod".into(),
             repository: "/mnt/bk".into(),
             backup_id: "../../x".into(),

@@ -14,6 +14,7 @@ use ringvault_proto::{
     error::{ErrorKind, Failure},
     grid::Grid,
     ids::BackupId,
+    pattern::Patterns,
     v1::{self, JobState, admin_client::AdminClient, assignment::Work, fleet_client::FleetClient, job_spec},
 };
 use ringvault_runtime::{clock::SystemClock, entropy::Entropy, net};
@@ -160,7 +161,7 @@ fn inspected() -> v1::InspectResult {
             estimated_by: "size_estimates".into(),
             ..v1::InspectedTable::default()
         }],
-        keyspace_exists: true,
+        keyspaces: vec!["shop".into()],
         ..v1::InspectResult::default()
     }
 }
@@ -212,13 +213,13 @@ async fn write_chunk(location: &Location, shard: &v1::DumpShard, segment: u64) -
         stored_bytes,
         value_sum: vec![1; 32].into(),
         time_sum: vec![2; 32].into(),
-        reused: false,
+        ..v1::Chunk::default()
     })
 }
 
 fn backup(repository: &Path) -> v1::JobSpec {
     let spec = v1::BackupSpec {
-        keyspace: "shop".into(),
+        keyspaces: vec!["shop".into()],
         cluster: "prod".into(),
         repository: repository.display().to_string(),
         ..v1::BackupSpec::default()
@@ -228,7 +229,7 @@ fn backup(repository: &Path) -> v1::JobSpec {
 
 fn restore(repository: &Path) -> v1::JobSpec {
     let spec = v1::RestoreSpec {
-        keyspace: "shop".into(),
+        keyspaces: vec!["shop".into()],
         cluster: "prod".into(),
         repository: repository.display().to_string(),
         drop: true,
@@ -280,7 +281,8 @@ async fn a_backup_and_its_restore_go_through_every_layer() {
     assert_eq!((made.tables[0].rows, made.tables[0].shards_done), (24, 4));
     let location: Location = repository.path().display().to_string().parse().expect("a location");
     let stored = Repository::open(&location).await.expect("a repository");
-    let manifest = stored.newest("shop").await.expect("a manifest");
+    let manifest =
+        stored.newest(&Patterns::of_keyspaces(&["shop".to_owned()]).expect("a name")).await.expect("a manifest");
     assert_eq!(manifest.backup_id.as_str(), made.backup_id);
     assert_eq!((manifest.tables[0].sums.rows, manifest.tables[0].chunks), (24, 8));
     assert!(stored.list("probes").await.expect("a list").len() <= 1, "the nonce is removed soon");

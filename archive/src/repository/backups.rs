@@ -8,6 +8,7 @@ use futures::{StreamExt, stream};
 use ringvault_proto::{
     error::ErrorKind,
     ids::{BackupId, JobId},
+    pattern::Patterns,
 };
 use serde::{Deserialize, Serialize};
 
@@ -83,19 +84,23 @@ impl Repository {
         Manifest::from_json(&bytes, id).map_err(|e| e.within(&self.location))
     }
 
-    /// The newest complete backup of a keyspace: of all its tables, without a limit. Cancel safe.
+    /// The newest complete backup (all tables of its keyspaces, without a limit) that holds every keyspace that is meant
+    /// by name, and one at least that is meant at all. Cancel safe.
     ///
     /// # Errors
     /// `NotFound` where there is none; `Corrupt` or `Invalid` where a newer manifest can't be read, since it might be
     /// the one: name the backup instead.
-    pub async fn newest(&self, keyspace: &str) -> Result<Manifest> {
+    pub async fn newest(&self, keyspaces: &Patterns) -> Result<Manifest> {
         let mut others = 0;
         for summary in self.backups().await?.into_iter().rev() {
             let manifest = summary.manifest.map_err(|e| {
                 let kind = e.kind();
                 Error::new(kind, format!("{e}; backup {} may be the newest: name the one you want", summary.id))
             })?;
-            if !manifest.keyspaces.iter().any(|held| held == keyspace) {
+            let holds = |name: &str| manifest.keyspaces.iter().any(|held| held == name);
+            if !keyspaces.names().all(|(_, name)| holds(name))
+                || !manifest.keyspaces.iter().any(|held| keyspaces.has_keyspace(held))
+            {
                 continue;
             }
             if manifest.is_complete() {
@@ -107,10 +112,8 @@ impl Repository {
             0 => String::from("none"),
             n => format!("{n}, but none of all its tables and without a limit: name one of them"),
         };
-        Err(Error::not_found(format!(
-            "there is no complete backup of keyspace {keyspace} in {} (backups of it: {reason})",
-            self.location
-        )))
+        let of = if keyspaces.is_empty() { String::new() } else { format!(" of keyspace {keyspaces}") };
+        Err(Error::not_found(format!("there is no complete backup{of} in {} (backups of it: {reason})", self.location)))
     }
 
     /// The index of a table of a backup. Cancel safe.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use ringvault_archive::{digest::Identity, index::TableIndex, names, repository::Repository};
-use ringvault_proto::error::ErrorKind;
+use ringvault_proto::{error::ErrorKind, pattern::Patterns};
 
 use crate::{
     on_every_repository,
@@ -18,6 +18,10 @@ on_every_repository!(
     the_newest_complete_backup_is_found_and_no_unreadable_one_is_passed_by,
     what_is_not_there_is_named,
 );
+
+fn only(keyspace: &str) -> Patterns {
+    Patterns::of_keyspaces(&[keyspace.to_owned()]).expect("a name")
+}
 
 async fn a_backup_comes_back_as_it_was_written(repository: Repository) {
     let backup = id(BACKUP);
@@ -86,18 +90,18 @@ async fn late_writers_change_nothing_that_a_manifest_names(repository: Repositor
 }
 
 async fn the_newest_complete_backup_is_found_and_no_unreadable_one_is_passed_by(repository: Repository) {
-    assert_eq!(repository.newest(KEYSPACE).await.expect_err("none").kind(), ErrorKind::NotFound);
+    assert_eq!(repository.newest(&only(KEYSPACE)).await.expect_err("none").kind(), ErrorKind::NotFound);
     for (at, text) in ["20260101T000000Z-a", "20260102T000000Z-b", "20260103T000000Z-c"].into_iter().enumerate() {
         let mut manifest = write_all_but_manifest(&repository, &id(text)).await;
         manifest.options.limit_rows = if at == 2 { 5 } else { 0 };
         manifest.options.tables_chosen = if at == 1 { vec!["orders".into()] } else { vec![] };
         repository.write_manifest(&manifest).await.expect("written");
     }
-    assert_eq!(repository.newest(KEYSPACE).await.expect("the first").backup_id, id("20260101T000000Z-a"));
-    assert_eq!(repository.newest("other").await.expect_err("none").kind(), ErrorKind::NotFound);
+    assert_eq!(repository.newest(&only(KEYSPACE)).await.expect("the first").backup_id, id("20260101T000000Z-a"));
+    assert_eq!(repository.newest(&only("other")).await.expect_err("none").kind(), ErrorKind::NotFound);
     let newest = id("20260104T000000Z-d");
     repository.put(&names::manifest_object(&newest), Bytes::from_static(b"{\"format\": 2}")).await.expect("written");
-    let error = repository.newest(KEYSPACE).await.expect_err("maybe the one");
+    let error = repository.newest(&only(KEYSPACE)).await.expect_err("maybe the one");
     assert!(error.to_string().contains("20260104T000000Z-d may be the newest"), "{error}");
     let listed = repository.backups().await.expect("listed");
     assert_eq!(listed.len(), 4);

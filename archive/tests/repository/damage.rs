@@ -157,7 +157,7 @@ async fn only_the_chosen_tables_are_checked(repository: Repository) {
     for (object, _) in repository.list("data").await.expect("listed") {
         repository.delete(&object).await.expect("deleted");
     }
-    let only = |name: &str| vec![name.to_owned()];
+    let only = |name: &str| vec![(KEYSPACE.to_owned(), name.to_owned())];
     let mut quiet = |_: &_| {};
     let report = check_tables(&repository, &manifest, &only("Old Orders"), ReadData::All, &mut quiet).await;
     assert!(report.expect("checked").is_sound());

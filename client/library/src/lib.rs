@@ -7,7 +7,7 @@
 //! # async fn example() -> Result<(), ringvault_client::Failure> {
 //! let client = Client::connect("http://127.0.0.1:7077")?;
 //! let backup = v1::BackupSpec {
-//!     keyspace: "shop".into(),
+//!     keyspaces: vec!["shop".into()],
 //!     cluster: "prod".into(),
 //!     repository: "s3://backups/prod".into(),
 //!     ..Default::default()

@@ -1,6 +1,5 @@
 //! What a job wants done in its repository, and what comes of it: one action at a time, retried with growing pauses.
 
-use ringvault_archive::index::TableIndex;
 use ringvault_proto::{
     error::{ErrorKind, Failure, Verdict},
     v1::JobState,
@@ -12,7 +11,7 @@ use super::{
     job::{Context, Job},
     ms,
 };
-use crate::settings::Settings;
+use crate::{name::TableKey, settings::Settings};
 
 /// An action in the repository that a job waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +49,7 @@ impl Job {
                 self.run.nonce = Some((nonce, object));
             }
             (Waiting::Parents, Ok(Outcome::Parents(parents))) => {
-                let named = |parent: ParentIndex| (table_of(&parent.index), parent);
+                let named = |parent: ParentIndex| (TableKey::of(parent.index.table()), parent);
                 self.run.parents = Some(parents.into_iter().map(named).collect());
             }
             (Waiting::Backup, Ok(Outcome::Backup(backup))) => self.take_backup(*backup, out),
@@ -86,11 +85,6 @@ impl Job {
         self.run.trouble = Some(failure.message);
         out.changed.insert(self.id.clone());
     }
-}
-
-/// The table's own name in an index.
-fn table_of(index: &TableIndex) -> String {
-    index.table().table.as_ref().map(|name| name.table.clone()).unwrap_or_default()
 }
 
 /// The pause behind the `failures`th failure (1-based) of something of a job, with a jitter that comes from its name.

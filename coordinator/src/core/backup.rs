@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ringvault_proto::{
     error::{ErrorKind, Failure},
-    v1::{self, JobState, assignment::Work, job_spec},
+    v1::{self, JobState, assignment::Work},
 };
 
 use super::{
@@ -15,6 +15,8 @@ use super::{
     table::Table,
 };
 use crate::{
+    choice::{Place, choose},
+    name::TableKey,
     plan::{self, Options, PlannedTable, Run, grid::Parent},
     record::{Change, Phase, Piece, TableRecord, WorkKind},
 };
@@ -28,13 +30,6 @@ const FETCH_SIZE: u32 = 5000;
 const WHOLE: Run = Run { first: 0, count: 0 };
 
 impl Job {
-    fn backup_spec(&self) -> Option<&v1::BackupSpec> {
-        match self.work() {
-            job_spec::Work::Backup(spec) => Some(spec),
-            job_spec::Work::Restore(_) => None,
-        }
-    }
-
     /// One step; tells whether another may follow at once.
     pub(super) fn step_backup(&mut self, ctx: &Context<'_>, out: &mut Output) -> bool {
         if !self.is_open(true, ctx, out) {
@@ -65,7 +60,7 @@ impl Job {
             return false;
         }
         if self.run.parents.is_none() {
-            let tables = self.run.inspected.iter().flat_map(|result| &result.tables).map(name_of).collect();
+            let tables = self.run.inspected.iter().flat_map(|result| &result.tables).map(TableKey::of).collect();
             self.want_parents(tables, ctx, out);
             return false;
         }
@@ -92,17 +87,17 @@ impl Job {
         }
     }
 
-    fn want_parents(&mut self, tables: Vec<String>, ctx: &Context<'_>, out: &mut Output) {
+    fn want_parents(&mut self, tables: Vec<TableKey>, ctx: &Context<'_>, out: &mut Output) {
         let Some(spec) = self.backup_spec() else { return };
-        let (keyspace, values_only) = (spec.keyspace.clone(), spec.values_only);
+        let values_only = spec.values_only;
         let cluster_name = self.record.cluster.as_ref().map(|cluster| cluster.cluster_name.clone()).unwrap_or_default();
-        self.want(Waiting::Parents, ctx, out, Action::LoadParents { keyspace, cluster_name, tables, values_only });
+        self.want(Waiting::Parents, ctx, out, Action::LoadParents { cluster_name, tables, values_only });
     }
 
     fn make_plan(&self, inspected: &v1::InspectResult, ctx: &Context<'_>) -> Vec<PlannedTable> {
         let Some(spec) = self.backup_spec() else { return Vec::new() };
         let options = Options { shards_per_table: spec.shards_per_table, slots: self.slots(ctx) };
-        let parents: BTreeMap<String, Parent> =
+        let parents: BTreeMap<TableKey, Parent> =
             self.run.parents.iter().flatten().map(|(name, parent)| (name.clone(), parent_of(parent))).collect();
         plan::backup(inspected, &inspected.tables, options, &parents)
     }
@@ -111,7 +106,7 @@ impl Job {
     fn adopt_plan(&mut self, planned: Vec<PlannedTable>, out: &mut Output) {
         let same = |table: &Table| {
             planned.iter().any(|new| {
-                name_of(&new.table) == table.name()
+                TableKey::of(&new.table) == table.key()
                     && new.table.fingerprint == table.inspected.fingerprint
                     && new.table.table_id == table.inspected.table_id
             })
@@ -120,9 +115,9 @@ impl Job {
         for number in &other {
             self.remove_table(*number, out);
         }
-        let kept: BTreeSet<String> = self.tables.values().map(|table| table.name().to_owned()).collect();
+        let kept: BTreeSet<TableKey> = self.tables.values().map(Table::key).collect();
         let new: Vec<PlannedTable> =
-            planned.into_iter().filter(|table| !kept.contains(name_of(&table.table).as_str())).collect();
+            planned.into_iter().filter(|table| !kept.contains(&TableKey::of(&table.table))).collect();
         // A schema that was captured before a table changed is not the schema of this backup.
         if !self.has(WorkKind::Capture) || !other.is_empty() || (!kept.is_empty() && !new.is_empty()) {
             self.record.captured = None;
@@ -190,7 +185,7 @@ impl Job {
             return self.close_dump(ctx, out);
         }
         if self.run.parents.is_none() {
-            let tables = self.tables.values().map(|table| table.name().to_owned()).collect();
+            let tables = self.tables.values().map(Table::key).collect();
             self.want_parents(tables, ctx, out);
         }
         false
@@ -250,20 +245,15 @@ impl Job {
     /// None of its own; what is wrong with the keyspace or its tables fails the job.
     pub(super) fn take_inspection(&mut self, result: v1::InspectResult, ctx: &Context<'_>, out: &mut Output) {
         let Some(spec) = self.backup_spec().cloned() else { return };
-        if !result.keyspace_exists {
-            let message = format!(
-                "keyspace {} does not exist on cluster {}; names are case-sensitive, as the database stores them",
-                spec.keyspace, result.cluster_name
-            );
-            self.fail_with(ErrorKind::NotFound, message, ctx, out);
-            return;
-        }
-        let present: BTreeSet<String> = result.tables.iter().map(name_of).collect();
-        let absent: Vec<&str> =
-            spec.tables.iter().filter(|name| !present.contains(*name)).map(String::as_str).collect();
-        if !absent.is_empty() {
-            let message = format!("keyspace {} has no table {}", spec.keyspace, absent.join(", "));
-            self.fail_with(ErrorKind::NotFound, message, ctx, out);
+        let present: Vec<TableKey> = result.tables.iter().map(TableKey::of).collect();
+        let place = Place {
+            name: format!("cluster {}", result.cluster_name),
+            keyspaces: &result.keyspaces,
+            tables: &present,
+            is_all: false,
+        };
+        if let Err(failure) = choose(&spec.keyspaces, &spec.tables, &place) {
+            self.finish(JobState::Failed, Some(failure), ctx, out);
             return;
         }
         for warning in result.warnings.iter().chain(result.tables.iter().flat_map(|table| &table.warnings)) {
@@ -281,15 +271,17 @@ impl Job {
         match (assignment.kind(), assignment.table().and_then(|number| self.tables.get(&number))) {
             (WorkKind::Dump, Some(table)) => Work::Dump(self.dump_shard(assignment, table, spec)),
             (WorkKind::Capture, _) => Work::Capture(v1::CaptureSchema {
-                keyspace: spec.keyspace.clone(),
-                tables: spec.tables.clone(),
+                keyspaces: self.record.cluster.as_ref().map(|cluster| cluster.keyspaces.clone()).unwrap_or_default(),
+                tables: self.tables.values().filter_map(|table| table.inspected.table.clone()).collect(),
                 backup_id: self.record.backup_id.clone(),
+                with_roles: spec.with_roles,
             }),
             _ => Work::Inspect(v1::InspectCluster {
-                keyspace: spec.keyspace.clone(),
+                keyspaces: spec.keyspaces.clone(),
                 tables: spec.tables.clone(),
                 read_consistency: spec.read_consistency,
                 sizes: true,
+                values_only: spec.values_only,
             }),
         }
     }
@@ -317,7 +309,7 @@ impl Job {
     }
 
     fn parent_chunks(&self, table: &Table, run: Run) -> Vec<v1::Chunk> {
-        let parent = self.run.parents.as_ref().and_then(|parents| parents.get(table.name()));
+        let parent = self.run.parents.as_ref().and_then(|parents| parents.get(&table.key()));
         let Some(parent) = parent.filter(|parent| parent.index.grid() == table.grid()) else { return Vec::new() };
         let segments = run.first..run.first + run.count;
         segments.flat_map(|segment| parent.index.segment_chunks(segment)).take(PARENT_CHUNKS_MAX).cloned().collect()
@@ -361,23 +353,13 @@ impl Job {
 
     /// Whether tables may be leased: a dump knows its parents by then.
     pub(super) fn are_tables_ready(&self) -> bool {
-        match self.work() {
-            job_spec::Work::Backup(_) => self.run.parents.is_some() && self.record.phase() == Phase::Dump,
-            job_spec::Work::Restore(_) => true,
-        }
+        self.backup_spec().is_none() || (self.run.parents.is_some() && self.record.phase() == Phase::Dump)
     }
 
     /// Whether anything may be leased or recorded.
     pub(super) fn is_ready(&self) -> bool {
-        match self.work() {
-            job_spec::Work::Backup(_) => true,
-            job_spec::Work::Restore(_) => self.run.backup.is_some(),
-        }
+        self.backup_spec().is_some() || self.run.backup.is_some()
     }
-}
-
-fn name_of(table: &v1::InspectedTable) -> String {
-    table.table.as_ref().map(|name| name.table.clone()).unwrap_or_default()
 }
 
 fn parent_of(parent: &ParentIndex) -> Parent {

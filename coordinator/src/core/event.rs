@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use ringvault_archive::index::TableIndex;
 use ringvault_proto::{error::Failure, grid::Grid, v1};
 
-use crate::record::Change;
+use crate::{name::TableKey, record::Change};
 
 /// The two times of an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,22 +77,20 @@ pub(crate) enum Action {
     },
     /// Find the newest index of each of these tables among whole backups of that cluster.
     LoadParents {
-        /// Of the tables.
-        keyspace: String,
         /// As the cluster calls itself.
         cluster_name: String,
-        /// Without keyspace.
-        tables: Vec<String>,
+        /// Which.
+        tables: Vec<TableKey>,
         /// Those made in the same way are preferred.
         values_only: bool,
     },
     /// Read a backup and check that its objects are there.
     LoadBackup {
-        /// To be restored.
-        keyspace: String,
         /// Empty: the newest complete one.
         backup_id: String,
-        /// Empty: all.
+        /// Patterns of keyspaces; empty: all.
+        keyspaces: Vec<String>,
+        /// Patterns of tables; empty: all.
         tables: Vec<String>,
     },
     /// Write indexes, then the manifest.
@@ -130,6 +128,8 @@ pub(crate) struct LoadedBackup {
     pub(crate) server_version: String,
     /// It was limited: rows are missing.
     pub(crate) partial: bool,
+    /// Those that are to be restored.
+    pub(crate) keyspaces: Vec<String>,
     /// Those that are to be restored.
     pub(crate) tables: Vec<TableIndex>,
 }

@@ -15,6 +15,7 @@ use super::{
     workers::{Proof, Worker},
 };
 use crate::{
+    name::TableKey,
     plan::Run as Segments,
     record::{AssignmentRecord, Change, HoldKind, JobRecord, Phase, WorkKind},
     settings::Settings,
@@ -25,9 +26,6 @@ const WARNINGS_MAX: usize = 100;
 
 /// How often a sign of life is journaled, in ms.
 const ACTIVE_EVERY_MS: u64 = 60_000;
-
-/// How long unavailable things are waited for where the spec does not say, in ms.
-const PATIENCE_MS: u64 = 15 * 60 * 1000;
 
 /// What a decision about a job may look at besides the job.
 #[derive(Clone, Copy, Debug)]
@@ -46,8 +44,8 @@ pub(super) struct Run {
     pub(super) opened: bool,
     /// What workers must read, and where; none in a dry run.
     pub(super) nonce: Option<(String, String)>,
-    /// Parents by table name.
-    pub(super) parents: Option<BTreeMap<String, ParentIndex>>,
+    /// Parents by table.
+    pub(super) parents: Option<BTreeMap<TableKey, ParentIndex>>,
     /// The backup that is restored, without its tables.
     pub(super) backup: Option<LoadedBackup>,
     /// The cluster with ring and tables, until the plan is made.
@@ -97,47 +95,6 @@ impl Job {
             proofs: BTreeMap::new(),
             starving_since_ms: None,
         }
-    }
-
-    pub(super) fn work(&self) -> &Work {
-        let spec = self.record.spec.as_ref().expect("checked where the job was submitted or loaded");
-        spec.work.as_ref().expect("checked where the job was submitted or loaded")
-    }
-
-    pub(super) fn is_dry_run(&self) -> bool {
-        self.record.spec.as_ref().is_some_and(|spec| spec.dry_run)
-    }
-
-    /// The profile of its cluster.
-    pub(super) fn cluster(&self) -> &str {
-        match self.work() {
-            Work::Backup(spec) => &spec.cluster,
-            Work::Restore(spec) => &spec.cluster,
-        }
-    }
-
-    /// Profile, directory or URL of its repository.
-    pub(super) fn repository(&self) -> &str {
-        match self.work() {
-            Work::Backup(spec) => &spec.repository,
-            Work::Restore(spec) => &spec.repository,
-        }
-    }
-
-    pub(super) fn patience_ms(&self) -> u64 {
-        let patience = match self.work() {
-            Work::Backup(spec) => spec.patience_ms,
-            Work::Restore(spec) => spec.patience_ms,
-        };
-        if patience == 0 { PATIENCE_MS } else { patience }
-    }
-
-    pub(super) fn tables_parallel(&self) -> usize {
-        let (asked, default) = match self.work() {
-            Work::Backup(spec) => (spec.tables_parallel, 2),
-            Work::Restore(spec) => (spec.tables_parallel, 4),
-        };
-        usize::try_from(if asked == 0 { default } else { asked }).unwrap_or(usize::MAX)
     }
 
     /// Whether it goes on by itself.
@@ -290,7 +247,7 @@ impl Job {
         while self.is_active() {
             let went_on = match self.work() {
                 Work::Backup(_) => self.step_backup(ctx, out),
-                Work::Restore(_) => self.step_restore(ctx, out),
+                Work::Restore(_) | Work::Verify(_) => self.step_restore(ctx, out),
             };
             if !went_on {
                 return;
@@ -375,7 +332,7 @@ impl Job {
         self.enter(phase, ctx, out);
         match self.work() {
             Work::Backup(_) => self.revive_backup(ctx, out),
-            Work::Restore(_) => self.revive_restore(out),
+            Work::Restore(_) | Work::Verify(_) => self.revive_restore(out),
         }
     }
 

@@ -195,10 +195,7 @@ impl Job {
         let assignment = &self.assignments[&ordinal];
         let sharing = u64::from(self.slots(ctx)).min(u64::try_from(self.undone).unwrap_or(u64::MAX)).max(1);
         let share = |whole: u64| if whole == 0 { 0 } else { (whole / sharing).max(1) };
-        let (pace, rows_per_second_max, bytes_per_second_max) = match self.work() {
-            v1::job_spec::Work::Backup(spec) => (spec.pace, spec.rows_per_second_max, spec.bytes_per_second_max),
-            v1::job_spec::Work::Restore(spec) => (spec.pace, spec.rows_per_second_max, spec.bytes_per_second_max),
-        };
+        let terms = self.terms();
         v1::Assignment {
             lease: Some(assignment.id()),
             job_id: self.id.clone(),
@@ -206,13 +203,13 @@ impl Job {
             lease_ttl_ms: ms(ctx.settings.lease_ttl),
             cluster: self.cluster().to_owned(),
             repository: self.repository().to_owned(),
-            pace,
-            rows_per_second_max: share(rows_per_second_max),
-            bytes_per_second_max: share(bytes_per_second_max),
+            pace: terms.pace,
+            rows_per_second_max: share(terms.rows_per_second_max),
+            bytes_per_second_max: share(terms.bytes_per_second_max),
             patience_ms: self.patience_ms(),
-            work: Some(match self.work() {
-                v1::job_spec::Work::Backup(spec) => self.backup_work(assignment, spec),
-                v1::job_spec::Work::Restore(spec) => self.restore_work(assignment, spec),
+            work: Some(match self.backup_spec() {
+                Some(spec) => self.backup_work(assignment, spec),
+                None => self.restore_work(assignment, &self.restore_spec()),
             }),
         }
     }

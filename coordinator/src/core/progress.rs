@@ -102,6 +102,7 @@ impl Job {
             cells_expired: counts.cells_expired,
             segments_verified: u64::try_from(verified.len()).unwrap_or(u64::MAX),
             segments,
+            ..v1::TableProgress::default()
         }
     }
 

@@ -3,7 +3,7 @@
 
 use ringvault_proto::{
     error::ErrorKind,
-    v1::{self, JobState, apply_schema::Stage, assignment::Work, job_spec, verify_shard::Against},
+    v1::{self, JobState, apply_schema::Stage, assignment::Work, verify_shard::Against},
 };
 
 use super::{
@@ -14,6 +14,7 @@ use super::{
     table::Table,
 };
 use crate::{
+    name::TableKey,
     plan::{self, Run},
     record::{Phase, WorkKind},
 };
@@ -24,22 +25,15 @@ const MISMATCHES_MAX: usize = 100;
 const WHOLE: Run = Run { first: 0, count: 0 };
 
 impl Job {
-    fn restore_spec(&self) -> v1::RestoreSpec {
-        match self.work() {
-            job_spec::Work::Restore(spec) => spec.clone(),
-            job_spec::Work::Backup(_) => v1::RestoreSpec::default(),
-        }
-    }
-
     /// One step; tells whether another may follow at once.
     pub(super) fn step_restore(&mut self, ctx: &Context<'_>, out: &mut Output) -> bool {
         if !self.is_open(false, ctx, out) {
             return false;
         }
         if self.run.backup.is_none() {
-            let spec = self.restore_spec();
+            let spec = self.restore_spec().into_owned();
             let backup_id = self.record.backup_id.clone();
-            let action = Action::LoadBackup { keyspace: spec.keyspace, backup_id, tables: spec.tables };
+            let action = Action::LoadBackup { backup_id, keyspaces: spec.keyspaces, tables: spec.tables };
             self.want(Waiting::Backup, ctx, out, action);
             return false;
         }
@@ -81,10 +75,8 @@ impl Job {
     pub(super) fn take_backup(&mut self, mut backup: LoadedBackup, out: &mut Output) {
         let mut indexes = std::mem::take(&mut backup.tables);
         // The order gives tables their ordinals, so it must be the same after a restart: size, then name.
-        indexes.sort_by_cached_key(|index| {
-            let name = index.table().table.as_ref().map(|name| name.table.clone());
-            (std::cmp::Reverse(index.totals().encoded_bytes), name)
-        });
+        indexes
+            .sort_by_cached_key(|index| (std::cmp::Reverse(index.totals().encoded_bytes), TableKey::of(index.table())));
         for (number, index) in (0_u32..).zip(indexes) {
             self.tables.entry(number).or_default().set_index(index);
         }
@@ -242,12 +234,13 @@ impl Job {
     fn apply_schema(&self, spec: &v1::RestoreSpec, stage: Stage) -> v1::ApplySchema {
         v1::ApplySchema {
             stage: stage.into(),
-            keyspace: spec.keyspace.clone(),
-            tables: spec.tables.clone(),
+            keyspaces: self.run.backup.as_ref().map(|backup| backup.keyspaces.clone()).unwrap_or_default(),
+            whole: spec.tables.is_empty(),
             backup_id: self.record.backup_id.clone(),
             drop: spec.drop,
             write_consistency: spec.write_consistency,
             expected: self.tables.values().map(|table| table.inspected.clone()).collect(),
+            ..v1::ApplySchema::default()
         }
     }
 
@@ -264,8 +257,12 @@ impl Job {
             batch_rows_max: spec.batch_rows_max,
             retries: if spec.retries == 0 { 5 } else { spec.retries },
             retry_delay_ms: if spec.retry_delay_ms == 0 { 2000 } else { spec.retry_delay_ms },
-            backup_started_unix_ms: self.run.backup.as_ref().map_or(0, |backup| backup.started_unix_ms),
             values_only: table.index.as_ref().is_some_and(|index| index.values_only()),
+            rules: Some(v1::RowRules {
+                backup_started_unix_ms: self.run.backup.as_ref().map_or(0, |b| b.started_unix_ms),
+                ..v1::RowRules::default()
+            }),
+            ..Default::default()
         }
     }
 
@@ -287,6 +284,11 @@ impl Job {
             read_consistency: spec.read_consistency,
             fetch_size: 0,
             values_only: table.index.as_ref().is_some_and(|index| index.values_only()),
+            rules: Some(v1::RowRules {
+                backup_started_unix_ms: self.run.backup.as_ref().map_or(0, |b| b.started_unix_ms),
+                ..v1::RowRules::default()
+            }),
+            ..Default::default()
         }
     }
 }

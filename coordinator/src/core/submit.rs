@@ -79,6 +79,7 @@ impl Core {
         let is_backup = matches!(submission.spec.work, Some(Work::Backup(_)));
         let restored = match &submission.spec.work {
             Some(Work::Restore(spec)) => spec.backup_id.clone(),
+            Some(Work::Verify(spec)) => spec.backup_id.clone(),
             Some(Work::Backup(_)) | None => String::new(),
         };
         let makes_backup = is_backup && !submission.spec.dry_run;
@@ -161,6 +162,7 @@ fn can_go_on(job: &Job) -> bool {
     match job.work() {
         Work::Backup(_) => job.tables.values().any(super::table::Table::has_pieces),
         Work::Restore(_) => job.record.phase() >= Phase::Before,
+        Work::Verify(_) => job.holds_work(),
     }
 }
 
@@ -204,6 +206,15 @@ fn essence(spec: &v1::JobSpec) -> v1::JobSpec {
             patience_ms: 0,
             read_consistency: 0,
             ..restore
+        })),
+        Some(Work::Verify(verify)) => Some(Work::Verify(v1::VerifySpec {
+            tables_parallel: 0,
+            pace: 0,
+            rows_per_second_max: 0,
+            bytes_per_second_max: 0,
+            patience_ms: 0,
+            read_consistency: 0,
+            ..verify
         })),
         None => None,
     };

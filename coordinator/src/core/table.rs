@@ -8,7 +8,10 @@ use std::{
 use ringvault_archive::index::TableIndex;
 use ringvault_proto::{grid::Grid, v1};
 
-use crate::record::{Piece, TableRecord};
+use crate::{
+    name::TableKey,
+    record::{Piece, TableRecord},
+};
 
 /// What a dump has stored of a segment.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -72,14 +75,14 @@ impl Table {
         }
     }
 
-    /// Its own name.
-    pub(crate) fn name(&self) -> &str {
-        self.inspected.table.as_ref().map_or("", |name| name.table.as_str())
+    /// Its name.
+    pub(crate) fn key(&self) -> TableKey {
+        TableKey::of(&self.inspected)
     }
 
-    /// Its name with its keyspace, for people.
+    /// Its name for people.
     pub(crate) fn full_name(&self) -> String {
-        self.inspected.table.as_ref().map_or_else(String::new, |name| format!("{}.{}", name.keyspace, name.table))
+        self.key().to_string()
     }
 
     /// Its grid.
@@ -130,6 +133,7 @@ impl Table {
             grid_exponent: index.grid().exponent(),
             shards: 0,
             parent_backup_id: String::new(),
+            approximations: index.table().approximations.clone(),
         };
         self.index = Some(Arc::new(index));
         self.counts = Counts { retries: self.counts.retries, ..Counts::default() };

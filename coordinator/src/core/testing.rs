@@ -41,6 +41,7 @@ pub(crate) fn chunk_of(table: &str, segment: u64, part: u32, rows: u64) -> v1::C
         value_sum: vec![1; 32].into(),
         time_sum: vec![2; 32].into(),
         reused: false,
+        ..v1::Chunk::default()
     }
 }
 
@@ -69,14 +70,14 @@ pub(crate) fn cluster(tables: Vec<v1::InspectedTable>) -> v1::InspectResult {
         server_version: "5.0.6".into(),
         nodes: vec![v1::InspectedNode { data_center: "dc1".into(), ..v1::InspectedNode::default() }],
         tables,
-        keyspace_exists: true,
+        keyspaces: vec!["shop".into()],
         ..v1::InspectResult::default()
     }
 }
 
 pub(crate) fn backup_spec() -> v1::BackupSpec {
     v1::BackupSpec {
-        keyspace: "shop".into(),
+        keyspaces: vec!["shop".into()],
         cluster: "prod".into(),
         repository: "/mnt/bk".into(),
         ..v1::BackupSpec::default()
@@ -85,7 +86,7 @@ pub(crate) fn backup_spec() -> v1::BackupSpec {
 
 pub(crate) fn restore_spec() -> v1::RestoreSpec {
     v1::RestoreSpec {
-        keyspace: "shop".into(),
+        keyspaces: vec!["shop".into()],
         cluster: "prod".into(),
         repository: "/mnt/bk".into(),
         verify: true,
@@ -419,5 +420,5 @@ pub(crate) fn segment_done(table: &str, segment: u64, closed: bool) -> v1::Segme
 /// A restored chunk of which no row is missing.
 pub(crate) fn chunk_done(chunk: &v1::Chunk) -> v1::ChunkDone {
     let rows = chunk.rows + chunk.static_rows;
-    v1::ChunkDone { segment: chunk.segment, part: chunk.part, rows, cells_expired: 0 }
+    v1::ChunkDone { segment: chunk.segment, part: chunk.part, rows, ..v1::ChunkDone::default() }
 }

@@ -34,7 +34,7 @@ pub(super) async fn publish(repository: &Repository, tasks: &Tasks, publication:
     let manifest = Manifest {
         ringvault_version: env!("CARGO_PKG_VERSION").to_owned(),
         backup_id: id,
-        keyspaces: vec![spec.keyspace.clone()],
+        keyspaces: cluster.keyspaces,
         started_unix_ms,
         finished_unix_ms,
         cluster: Cluster {

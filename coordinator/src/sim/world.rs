@@ -349,6 +349,7 @@ impl World {
             cluster_name: "Test Cluster".into(),
             server_version: "5.0.6".into(),
             partial: false,
+            keyspaces: vec!["shop".into()],
             tables: tables.collect(),
         }
     }

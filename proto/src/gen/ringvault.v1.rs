@@ -867,7 +867,7 @@ pub struct Plan {
     #[prost(message, repeated, tag = "3")]
     pub tables: ::prost::alloc::vec::Vec<TablePlan>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TablePlan {
     #[prost(message, optional, tag = "1")]
     pub table: ::core::option::Option<TableName>,
@@ -886,6 +886,9 @@ pub struct TablePlan {
     /// unchanged segments of it are not stored again
     #[prost(string, tag = "7")]
     pub parent_backup_id: ::prost::alloc::string::String,
+    /// what of it can't be kept exactly
+    #[prost(message, repeated, tag = "8")]
+    pub approximations: ::prost::alloc::vec::Vec<Approximation>,
 }
 /// Where a job stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

@@ -58,7 +58,7 @@ fn submissions_without_a_key_are_jobs_of_their_own() {
 fn a_key_that_names_another_job_is_refused() {
     let mut bench = Bench::fleet();
     bench.submit("k", spec(), false).expect("accepted");
-    let other = v1::BackupSpec { keyspace: "bank".into(), ..backup_spec() };
+    let other = v1::BackupSpec { keyspaces: vec!["bank".into()], ..backup_spec() };
     let other = v1::JobSpec { work: Some(Work::Backup(other)), dry_run: false };
     assert_eq!(bench.submit("k", other, false).expect_err("refused").kind, ErrorKind::Conflict);
     let faster = v1::BackupSpec { pace: v1::Pace::Full.into(), shards_per_table: 9, ..backup_spec() };
