@@ -3,7 +3,11 @@
 
 use crate::arguments::common::Common;
 
-/// The command line of this process as it may be run again to go on: without `--fresh`, and without a password.
+/// Stands for a partition key, which is a value of the database and is not repeated.
+const KEY_WORD: &str = "'…the same key…'";
+
+/// The command line of this process as it may be run again to go on: without `--fresh`, without a password, and without a
+/// partition key.
 pub(crate) fn same_command(arguments: impl IntoIterator<Item = String>) -> String {
     let mut words = vec!["ringvault".to_owned()];
     let mut arguments = arguments.into_iter().skip(1);
@@ -15,6 +19,13 @@ pub(crate) fn same_command(arguments: impl IntoIterator<Item = String>) -> Strin
                 words.push(password_word());
             }
             other if other.starts_with("--password=") => words.push(password_word()),
+            "--partition-key" => {
+                arguments.next();
+                words.extend(["--partition-key".to_owned(), KEY_WORD.to_owned()]);
+            }
+            other if other.starts_with("--partition-key=") => {
+                words.extend(["--partition-key".to_owned(), KEY_WORD.to_owned()]);
+            }
             other => words.push(quoted(other)),
         }
     }
@@ -98,8 +109,11 @@ mod tests {
             ["/usr/bin/ringvault", "backup", "shop", "/my bk", "--password", "canary", "--fresh", "--hosts", "h"];
         let command = same_command(line.map(str::to_owned));
         assert_eq!(command, "ringvault backup shop '/my bk' --password \"$RINGVAULT_PASSWORD\" --hosts h");
-        let command = same_command(["ringvault", "list", "--password=canary"].map(str::to_owned));
-        assert!(!command.contains("canary"));
+        for flag in ["--password=canary", "--partition-key=canary", "--partition-key canary"] {
+            let words = ["ringvault", "list"].into_iter().chain(flag.split(' ')).map(str::to_owned);
+            let command = same_command(words);
+            assert!(!command.contains("canary") && command.starts_with("ringvault list --pa"), "{command}");
+        }
     }
 
     #[test]

@@ -150,7 +150,7 @@ pub(crate) async fn run_coordinator(
 /// # Errors
 /// Where its settings make no sense.
 pub(crate) async fn run_worker(settings: WorkerSettings, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let channel = net::connect(&settings.coordinator).map_err(usage)?;
+    let channel = net::connect(&settings.coordinator, None).map_err(usage)?;
     let clusters = settings
         .clusters
         .iter()

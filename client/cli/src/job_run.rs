@@ -221,7 +221,7 @@ fn restore_command(context: &Context, job: &Job) -> Option<String> {
             if common.fleet.coordinator.is_some() {
                 common.fleet.cluster = Some(spec.cluster.clone());
             }
-            Some(again::restore(&common, &spec.keyspace, &spec.repository, &job.backup_id))
+            Some(again::restore(&common, &spec.keyspaces.join(","), &spec.repository, &job.backup_id))
         }
         _ => None,
     }

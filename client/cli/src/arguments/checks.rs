@@ -1,4 +1,8 @@
 //! What goes together on a command line and what does not; each refusal says why and what to give instead.
+//!
+//! Here: how a command reaches a cluster. [`chosen`]: what of a backup it is about, and how that is to be changed.
+
+mod chosen;
 
 use super::{Cli, Command, usage};
 
@@ -6,6 +10,8 @@ use super::{Cli, Command, usage};
 enum Needs {
     /// A cluster: `--hosts` here, or `--coordinator` with `--cluster`.
     Cluster,
+    /// A cluster that this process reads itself: `--hosts`.
+    ClusterHere,
     /// A coordinator only.
     Coordinator,
     /// Neither: it reads the repository, or it is a process with its own settings.
@@ -19,16 +25,26 @@ pub(super) fn go_together(cli: &Cli) -> Result<(), clap::Error> {
     match needs(&cli.command) {
         Needs::Cluster if fleet.coordinator.is_some() => fleet_job(cli, name),
         Needs::Cluster => embedded_job(cli, name),
+        Needs::ClusterHere => cluster_here(cli, name),
         Needs::Coordinator => coordinator_only(cli, name),
         Needs::Neither => neither(cli, name),
-    }
+    }?;
+    chosen::make_sense(&cli.command)
 }
 
 fn needs(command: &Command) -> Needs {
     match command {
-        Command::Backup(_) | Command::Restore(_) | Command::Plan(_) => Needs::Cluster,
+        Command::Backup(_) | Command::Restore(_) | Command::Rehearse(_) | Command::Plan(_) => Needs::Cluster,
+        Command::Verify(verify) if verify.against_cluster => Needs::Cluster,
+        Command::Diff(diff) if diff.against_cluster => Needs::ClusterHere,
         Command::Job(_) | Command::Worker(_) => Needs::Coordinator,
-        Command::List(_) | Command::Show(_) | Command::Verify(_) | Command::Coordinator(_) => Needs::Neither,
+        Command::List(_)
+        | Command::Show(_)
+        | Command::Verify(_)
+        | Command::Diff(_)
+        | Command::Cat(_)
+        | Command::Import(_)
+        | Command::Coordinator(_) => Needs::Neither,
     }
 }
 
@@ -61,11 +77,31 @@ fn embedded_job(cli: &Cli, name: &str) -> Result<(), clap::Error> {
     let detached = match &cli.command {
         Command::Backup(backup) => backup.submission.detach,
         Command::Restore(restore) => restore.submission.detach,
+        Command::Rehearse(rehearse) => rehearse.submission.detach,
+        Command::Verify(verify) => verify.detach,
         _ => false,
     };
     if detached {
         return Err(usage("--detach goes with --coordinator: without one the job runs in this process"));
     }
+    connection(cli)
+}
+
+fn cluster_here(cli: &Cli, name: &str) -> Result<(), clap::Error> {
+    if cli.common.fleet.coordinator.is_some() && std::env::var_os("RINGVAULT_COORDINATOR").is_none() {
+        return Err(usage(format!(
+            "{name} reads repository and cluster from here, since rows never pass a coordinator; give --hosts H1,H2, or have \
+             a fleet compare sums with `ringvault verify --against-cluster`"
+        )));
+    }
+    if cli.common.connection.hosts.is_empty() {
+        return Err(usage(format!("{name} --against-cluster needs --hosts H1,H2 to reach the cluster from here")));
+    }
+    connection(cli)
+}
+
+fn connection(cli: &Cli) -> Result<(), clap::Error> {
+    let common = &cli.common;
     tls(cli)?;
     if common.connection.password.is_some() && common.connection.password_file.is_some() {
         return Err(usage("--password and --password-file contradict each other; give one"));
@@ -126,6 +162,9 @@ fn coordinator_only(cli: &Cli, name: &str) -> Result<(), clap::Error> {
 fn neither(cli: &Cli, name: &str) -> Result<(), clap::Error> {
     let why = match &cli.command {
         Command::Coordinator(_) => "a coordinator speaks no CQL; clusters stand in the workers' settings".to_owned(),
+        Command::Verify(_) | Command::Diff(_) => {
+            format!("{name} reads the repository and no cluster; --against-cluster compares with one")
+        }
         _ => format!("{name} reads the repository and no cluster"),
     };
     no_connection(cli, &why)?;

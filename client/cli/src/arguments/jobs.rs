@@ -1,11 +1,7 @@
-//! Flags of `backup`, `restore`, `plan` and `job`.
-
-use std::time::Duration;
+//! Flags of `backup`, `plan` and `job`.
 
 use clap::{Args, Subcommand, ValueEnum, value_parser};
 use ringvault_proto::v1;
-
-use super::values::{batch_rows, span};
 
 /// `ringvault backup`
 #[derive(Args, Clone, Debug)]
@@ -26,11 +22,12 @@ pub(crate) struct PlanBackup {
 /// What a backup reads and how.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct BackedUp {
-    /// Keyspace as the database stores its name, unquoted
-    pub(crate) keyspace: String,
+    /// Keyspaces, comma-separated: names as the database stores them, unquoted; globs ('user_*'), exclusions ('!*_old')
+    pub(crate) keyspaces: String,
     /// Repository: a directory or s3://BUCKET/PREFIX; with --coordinator also a profile's name
     pub(crate) repository: String,
-    /// Only these tables, comma-separated [default: all]
+    /// Only these tables, comma-separated: names, globs ('orders_*'), exclusions ('!*_tmp'), each also as KEYSPACE.TABLE
+    /// [default: all]
     #[arg(long, value_delimiter = ',', value_name = "A,B")]
     pub(crate) tables: Vec<String>,
     /// Compression of chunks [default: zstd]
@@ -57,6 +54,9 @@ pub(crate) struct BackedUp {
     /// Leave writetimes and expiries out
     #[arg(long)]
     pub(crate) values_only: bool,
+    /// Also roles and grants on these keyspaces, where the login may read them
+    #[arg(long)]
+    pub(crate) with_roles: bool,
     /// Taken from scripts of cassandra-backup-tool and ignored: progress always comes with an estimate
     #[arg(long, hide = true)]
     pub(crate) estimate_progress: bool,
@@ -92,47 +92,6 @@ pub(crate) struct Submission {
     /// Submit to the coordinator and return at once
     #[arg(long)]
     pub(crate) detach: bool,
-}
-
-/// `ringvault restore`
-#[derive(Args, Clone, Debug)]
-pub(crate) struct Restore {
-    /// Keyspace as the database stores its name, unquoted
-    pub(crate) keyspace: String,
-    /// Repository: a directory or s3://BUCKET/PREFIX; with --coordinator also a profile's name
-    pub(crate) repository: String,
-    /// Backup to restore [default: the newest complete one of the keyspace]
-    #[arg(long, value_name = "ID")]
-    pub(crate) backup: Option<String>,
-    /// Only these tables, comma-separated [default: all of the backup]
-    #[arg(long, value_delimiter = ',', value_name = "A,B")]
-    pub(crate) tables: Vec<String>,
-    /// Drop the keyspace first; asks on a terminal, needs --yes elsewhere. Every chunk is checked before
-    #[arg(long)]
-    pub(crate) drop: bool,
-    /// Don't ask
-    #[arg(long)]
-    pub(crate) yes: bool,
-    /// Check every chunk's bytes before the first write
-    #[arg(long)]
-    pub(crate) check_first: bool,
-    /// Don't read back and compare
-    #[arg(long)]
-    pub(crate) no_verify: bool,
-    /// Rows a batch at most: auto, or a number [default: auto]
-    #[arg(long, value_parser = batch_rows, value_name = "auto|N")]
-    pub(crate) batch_size: Option<u32>,
-    /// Tables at once [default: 4]
-    #[arg(long, value_parser = value_parser!(u32).range(1..), value_name = "N")]
-    pub(crate) parallel: Option<u32>,
-    /// Attempts of a failing write [default: 5]
-    #[arg(long, value_parser = value_parser!(u32).range(1..), value_name = "N")]
-    pub(crate) retries: Option<u32>,
-    /// First pause between attempts in seconds, doubled each time [default: 2]
-    #[arg(long, value_parser = span, value_name = "S")]
-    pub(crate) retry_delay: Option<Duration>,
-    #[command(flatten)]
-    pub(crate) submission: Submission,
 }
 
 /// `ringvault job`

@@ -8,15 +8,18 @@ pub(crate) mod common;
 pub(crate) mod jobs;
 pub(crate) mod processes;
 pub(crate) mod repositories;
+pub(crate) mod restore;
+pub(crate) mod transforms;
 pub(crate) mod values;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
 use self::{
     common::Common,
-    jobs::{Backup, Job, PlanBackup, Restore},
+    jobs::{Backup, Job, PlanBackup},
     processes::{Coordinator, Worker},
-    repositories::{List, Show, Verify},
+    repositories::{Cat, Diff, Import, List, Show, Verify},
+    restore::{Rehearse, Restore},
 };
 
 /// Logical backup and restore of Apache Cassandra and ScyllaDB over CQL: no agent on the nodes, any topology.
@@ -33,18 +36,26 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Back up a keyspace, schema and rows
+    /// Back up keyspaces, schema and rows
     Backup(Backup),
-    /// Restore a keyspace from a backup
-    Restore(Restore),
+    /// Restore keyspaces from a backup, or from a directory of cassandra-backup-tool
+    Restore(Box<Restore>),
+    /// Restore a backup into a scratch keyspace, compare, and drop that again; exit code 3 if it differs
+    Rehearse(Rehearse),
     /// Show what a backup would do: sizes, segments, shards; writes nothing
     Plan(PlanBackup),
     /// List the backups of a repository
     List(List),
-    /// Show one backup: tables, rows, sizes, how it was read
+    /// Show one backup: tables, rows, sizes, how it was read, what of it is approximate
     Show(Show),
-    /// Check that a backup is what was written; exit code 3 if it isn't
+    /// Check that a backup is what was written, or what a cluster holds; exit code 3 if it isn't
     Verify(Verify),
+    /// Compare two backups, or a backup with a cluster; exit code 3 if they differ
+    Diff(Diff),
+    /// Print rows of a backup as JSON lines
+    Cat(Cat),
+    /// Turn a directory of cassandra-backup-tool into a backup
+    Import(Import),
     /// Jobs of a coordinator
     Job(Job),
     /// Run a worker, or list the workers of a coordinator
@@ -59,10 +70,14 @@ impl Command {
         match self {
             Self::Backup(_) => "backup",
             Self::Restore(_) => "restore",
+            Self::Rehearse(_) => "rehearse",
             Self::Plan(_) => "plan",
             Self::List(_) => "list",
             Self::Show(_) => "show",
             Self::Verify(_) => "verify",
+            Self::Diff(_) => "diff",
+            Self::Cat(_) => "cat",
+            Self::Import(_) => "import",
             Self::Job(_) => "job",
             Self::Worker(worker) if worker.action.is_some() => "worker list",
             Self::Worker(_) => "worker",

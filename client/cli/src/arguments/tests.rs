@@ -115,9 +115,103 @@ fn flags_that_contradict_each_other_are_refused() {
         ("coordinator --coordinator http://c:1", "--listen"),
         ("backup shop", "<REPOSITORY>"),
         ("frobnicate", "frobnicate"),
+        ("diff /bk a --hosts h", "--against-cluster"),
+        ("diff /bk a", "REPOSITORY A B"),
+        ("diff /bk a b --against-cluster --hosts h", "--against-cluster"),
+        ("diff /bk a --against-cluster", "--hosts"),
+        ("diff /bk a --against-cluster --coordinator http://c:1 --cluster prod", "verify --against-cluster"),
+        ("diff /bk a b --keyspace-as x", "--against-cluster"),
+        ("diff /bk a b --limit 5", "--rows"),
+        ("cat /bk", "--tables"),
+        ("cat /bk --tables a,b", "one table"),
+        ("cat /bk --tables shop.*", "one table"),
+        ("cat /bk --tables a --hosts h", "no cluster"),
+        ("verify /bk --tables a", "--against-cluster"),
+        ("verify /bk --values-only", "--against-cluster"),
+        ("verify /bk --detach", "--against-cluster"),
+        ("verify /bk --against-cluster", "--hosts"),
+        ("verify /bk a b --against-cluster --hosts h", "one ID"),
+        ("verify /bk --against-cluster --read-data --hosts h", "--read-data"),
+        ("rehearse /bk", "--hosts"),
+        ("rehearse /bk --hosts h --sample 0%", "1%"),
+        ("rehearse /bk --hosts h --keyspace a*", "one name"),
+        ("import /old", "<REPOSITORY>"),
+        ("import /old /bk --hosts h", "no cluster"),
     ] {
         let message = refused(&format!("ringvault {line}"));
         assert!(message.contains(named), "{line}: {message}");
+    }
+}
+
+#[test]
+fn transforms_that_contradict_each_other_are_refused_before_any_work() {
+    for (line, named) in [
+        ("shop,users --keyspace-as copy", "one keyspace"),
+        ("shop* --keyspace-as copy", "without globs"),
+        ("shop --keyspace-as bad-name", "letters, digits"),
+        ("shop --keyspace-as a\"b", "letters, digits"),
+        ("shop --table-as a", "OLD=NEW"),
+        ("shop --table-as a=b,a=c", "two new names"),
+        ("shop --table-as a=c,b=c", "two tables the name c"),
+        ("shop --table-as a=b.c", "letters, digits"),
+        ("shop --replication {}", "'class'"),
+        ("shop --replication {'class':'x'} --map-dc a=b", "--map-dc"),
+        ("shop --map-dc a=b,a=c", "two new names"),
+        ("shop --schema-only --data-only", "together"),
+        ("shop --schema-only --ttl drop", "--ttl"),
+        ("shop --schema-only --if-exists truncate", "--if-exists"),
+        ("shop --data-only --with-roles", "--with-roles"),
+        ("shop --data-only --drop", "--data-only"),
+        ("shop --drop --yes --if-exists append", "--if-exists append"),
+        ("shop --drop --yes --token-range 0:5", "--token-range"),
+        ("shop,users --table-as a=b", "one keyspace"),
+        ("shop --token-range 5", "START:END"),
+        ("shop --timestamps later", "original"),
+        ("shop --ttl never", "original-expiry"),
+        ("shop --if-exists maybe", "only-missing"),
+        ("shop --partition-key 5", "--tables"),
+        ("shop --partition-key 5 --tables a,b", "one table"),
+        ("shop --partition-key 5 --tables a --token-range 0:5", "--token-range"),
+        ("sh-op", "KEYSPACES"),
+        ("shop --tables a-b", "--tables"),
+    ] {
+        let words = line.split(' ').collect::<Vec<_>>();
+        let all =
+            ["ringvault", "restore", words[0], "/bk", "--hosts", "h"].into_iter().chain(words[1..].iter().copied());
+        let error = Cli::read(all).expect_err(line);
+        assert_eq!(error.exit_code(), 2, "{line}");
+        assert!(plain(&error).contains(named), "{line}: {}", plain(&error));
+    }
+}
+
+#[test]
+fn no_message_repeats_a_partition_key() {
+    for key in ["canary", "[1,canary]", "{\"canary\"", "\"canary\""] {
+        let line = ["ringvault", "restore", "shop", "/bk", "--hosts", "h", "--partition-key", key];
+        let message = plain(&Cli::read(line).expect_err("no table, or no JSON"));
+        assert!(message.contains("--partition-key") && !message.contains("canary"), "{message}");
+    }
+    let line = ["ringvault", "cat", "/bk", "--tables", "a", "--partition-key", "\"canary\""];
+    assert!(!format!("{:?}", Cli::read(line).expect("parses")).contains("canary"));
+}
+
+#[test]
+fn patterns_tokens_and_keys_that_begin_with_a_sign_are_taken() {
+    for line in [
+        "backup shop,user_* /bk --hosts h --tables orders_*,!*_tmp,shop.a --with-roles",
+        "restore * /bk --hosts h --tables !*_tmp",
+        "restore shop /bk --hosts h --token-range -9223372036854775808:0 --token-range 5:9 --if-exists append",
+        "restore shop /bk --hosts h --partition-key -5 --tables shop.a --if-exists only-missing --timestamps now --ttl restart",
+        "restore shop /bk --hosts h --keyspace-as copy --table-as a=b,c=d --table-as e=f --map-dc x=y --drop --yes",
+        "verify /bk --against-cluster --hosts h --keyspace-as copy",
+        "verify s3://b/p 20261122T145053Z-7k3f --against-cluster --coordinator http://c:1 --cluster prod --detach",
+        "diff /bk a b --rows --limit 9",
+        "diff /bk --against-cluster --hosts h --rows --keyspace shop --keyspace-as copy",
+        "cat /bk --tables shop.a --token-range -5:5",
+        "rehearse /bk --hosts h --sample 0.5%",
+        "import /old /bk",
+    ] {
+        read(&format!("ringvault {line}")).unwrap_or_else(|e| panic!("{line}: {e}"));
     }
 }
 

@@ -78,6 +78,14 @@ impl Rate {
     }
 }
 
+/// Names or patterns, comma-separated, each once.
+pub(crate) fn names(text: &str) -> Vec<String> {
+    let mut names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
 /// A share of the whole: `5%`, above 0 and up to 100.
 pub(crate) fn share(text: &str) -> Result<f64, String> {
     let percent = text.trim().strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
@@ -85,6 +93,14 @@ pub(crate) fn share(text: &str) -> Result<f64, String> {
         Some(percent) if percent > 0.0 && percent <= 100.0 => Ok(percent / 100.0),
         _ => Err("want a share above 0% and up to 100%, such as 5%".to_owned()),
     }
+}
+
+/// A share of the whole in millionths, for a sample of segments; the whole is 0, as if none was given.
+pub(crate) fn sample(text: &str) -> Result<u32, String> {
+    let share = share(text)?;
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // 0 < share <= 1
+    let millionths = (share * 1_000_000.0).round() as u32;
+    Ok(if millionths >= 1_000_000 { 0 } else { millionths.max(1) })
 }
 
 /// Rows of a batch: `auto`, or a number.
@@ -156,6 +172,7 @@ mod tests {
     fn shares_and_batches_refuse_what_makes_no_sense() {
         assert!(Rate::read("18446744073709551615GB").is_err());
         assert_eq!(share("5%"), Ok(0.05));
+        assert_eq!((sample("1%"), sample("0.00001%"), sample("100%")), (Ok(10_000), Ok(1), Ok(0)));
         assert!(share("0%").is_err() && share("101%").is_err() && share("5").is_err());
         assert_eq!((batch_rows("auto"), batch_rows("50")), (Ok(0), Ok(50)));
         assert!(batch_rows("0").is_err() && batch_rows("-3").is_err());

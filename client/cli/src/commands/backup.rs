@@ -17,7 +17,7 @@ use crate::{
 pub(super) async fn run(context: &Context, flags: &Backup) -> anyhow::Result<Exit> {
     let spec = requests::backup_spec(&context.common, &flags.what)?;
     tell_of_ignored_flags(context, &flags.what);
-    tracing::debug!(keyspace = spec.keyspace, read = consistency_name(spec.read_consistency()), "backup");
+    tracing::debug!(keyspaces = spec.keyspaces.join(","), read = consistency_name(spec.read_consistency()), "backup");
     let asked = Asked { repository: spec.repository.clone(), spec: Client::backup(spec), submission: flags.submission };
     job_run::run(context, &asked).await
 }

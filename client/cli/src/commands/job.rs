@@ -9,11 +9,12 @@ use crate::{
     interrupt::Interrupt,
     job_run,
     output::{
+        fidelity::{self, Fidelity},
         format::{count, moment, size, table},
-        json,
+        json, table_name,
         totals::Totals,
     },
-    requests::{self, failed},
+    requests::{Subject, failed},
 };
 
 /// Lists, shows, follows or stops jobs of a coordinator.
@@ -58,12 +59,12 @@ fn listed(jobs: &[Job]) -> Vec<String> {
         return vec!["no jobs".to_owned()];
     }
     let row = |job: &Job| {
-        let (work, keyspace, repository, cluster) = job.spec.as_ref().map_or(("job", "", "", ""), requests::subject);
+        let subject = Subject::of(job);
         vec![
             job.job_id.clone(),
-            format!("{work} {keyspace}"),
-            cluster.to_owned(),
-            repository.to_owned(),
+            format!("{} {}", subject.work, subject.keyspaces).trim_end().to_owned(),
+            subject.cluster.to_owned(),
+            subject.repository.to_owned(),
             state::word(job.state()).to_owned(),
             moment(job.submitted_unix_ms),
             job.stage.clone(),
@@ -74,11 +75,15 @@ fn listed(jobs: &[Job]) -> Vec<String> {
 }
 
 fn shown(job: &Job) -> Vec<String> {
-    let (work, keyspace, repository, cluster) = job.spec.as_ref().map_or(("job", "", "", ""), requests::subject);
+    let subject = Subject::of(job);
+    let into = match subject.keyspace_as {
+        "" => String::new(),
+        name => format!(" as {name}"),
+    };
     let mut lines = vec![
         format!("job         {}", job.job_id),
-        format!("work        {work} of keyspace {keyspace} of cluster {cluster}"),
-        format!("repository  {repository}"),
+        format!("work        {} of {}{into}, cluster {}", subject.work, subject.what(), subject.cluster),
+        format!("repository  {}", subject.repository),
         format!("backup      {}", if job.backup_id.is_empty() { "-" } else { &job.backup_id }),
         format!("state       {} {}", state::word(job.state()), job.stage),
         format!("submitted   {}", moment(job.submitted_unix_ms)),
@@ -93,6 +98,8 @@ fn shown(job: &Job) -> Vec<String> {
     if !job.tables.is_empty() {
         lines.push(String::new());
         lines.extend(tables(job));
+        lines.push(String::new());
+        lines.extend(fidelity::report(job.tables.iter().map(|table| (table_name(job, table), Fidelity::of(table)))));
     }
     lines
 }
@@ -111,7 +118,7 @@ fn tables(job: &Job) -> Vec<String> {
         ]
     };
     let single = |table: &ringvault_client::v1::TableProgress| {
-        let name = table.table.as_ref().map_or_else(String::new, |name| name.table.clone());
+        let name = table_name(job, table);
         let shards = format!("{}/{}", table.shards_done, table.shards);
         row((name, Totals::of(&Job { tables: vec![table.clone()], ..Job::default() }), shards))
     };

@@ -1,10 +1,12 @@
 //! One file a command. Each turns flags into what is asked, asks it, and tells the answer.
 
 mod backup;
+mod cat;
 mod coordinator;
 mod job;
 mod list;
 mod plan;
+mod rehearse;
 mod restore;
 mod show;
 mod verify;
@@ -40,10 +42,13 @@ pub(crate) async fn run(cli: Cli, output: Output, tasks: Tasks) -> anyhow::Resul
     match cli.command {
         Command::Backup(flags) => Box::pin(backup::run(&context, &flags)).await,
         Command::Restore(flags) => Box::pin(restore::run(&context, &flags)).await,
+        Command::Rehearse(flags) => Box::pin(rehearse::run(&context, &flags)).await,
         Command::Plan(flags) => Box::pin(plan::run(&context, &flags)).await,
         Command::List(flags) => list::run(&context, &flags).await,
         Command::Show(flags) => show::run(&context, &flags).await,
         Command::Verify(flags) => Box::pin(verify::run(&context, &flags)).await,
+        Command::Cat(flags) => Box::pin(cat::run(&context, &flags)).await,
+        Command::Diff(_) | Command::Import(_) => Err(usage("not wired yet").into()),
         Command::Job(flags) => job::run(&context, &flags.action).await,
         Command::Worker(flags) if flags.action.is_some() => workers::run(&context).await,
         Command::Worker(flags) => Box::pin(worker::run(&context, &flags)).await,

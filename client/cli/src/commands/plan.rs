@@ -8,7 +8,10 @@ use crate::{
     embedded::{Embedded, Journal},
     exit::Exit,
     interrupt::Interrupt,
-    output::summary,
+    output::{
+        fidelity::{Fidelity, FidelityLine},
+        summary,
+    },
     requests::{self, failed},
 };
 
@@ -29,6 +32,8 @@ struct TableLine<'a> {
     grid_exponent: u32,
     shards: u32,
     parent_backup_id: &'a str,
+    #[serde(flatten)]
+    fidelity: FidelityLine<'a>,
 }
 
 /// Shows what a backup would do.
@@ -72,5 +77,6 @@ fn table_line(table: &ringvault_client::v1::TablePlan) -> TableLine<'_> {
         grid_exponent: table.grid_exponent,
         shards: table.shards,
         parent_backup_id: &table.parent_backup_id,
+        fidelity: Fidelity::expected(&table.approximations).line(),
     }
 }

@@ -6,7 +6,7 @@ use ringvault_archive::{
     check::{CheckProgress, CheckReport, Finding, FindingKind, ReadData, check_backup},
     repository::Repository,
 };
-use ringvault_client::{ErrorKind, v1};
+use ringvault_client::{Client, ErrorKind, v1};
 use ringvault_proto::ids::BackupId;
 use ringvault_runtime::{
     clock::{Clock, SystemClock},
@@ -16,15 +16,16 @@ use serde::Serialize;
 
 use super::Context;
 use crate::{
-    arguments::repositories::Verify,
+    arguments::{jobs::Submission, repositories::Verify},
     exit::Exit,
     interrupt::Interrupt,
+    job_run::{self, Asked},
     output::{
         Output,
         format::{plural, size, to_f64},
         json, terminal,
     },
-    requests::failed,
+    requests::{self, failed},
 };
 
 /// Pause between lines about progress.
@@ -56,8 +57,11 @@ struct VerifyProgress<'a> {
     bytes: u64,
 }
 
-/// Checks the backups that the flags name, or all.
+/// Checks the backups that the flags name, or all; or compares one with a cluster.
 pub(super) async fn run(context: &Context, flags: &Verify) -> anyhow::Result<Exit> {
+    if flags.against_cluster {
+        return against_cluster(context, flags).await;
+    }
     let interrupt = Interrupt::listen(&context.tasks, "interrupted; nothing was changed")?;
     let repository = super::open_repository(&flags.repository).await?;
     let ids = chosen(&repository, flags).await?;
@@ -73,6 +77,15 @@ pub(super) async fn run(context: &Context, flags: &Verify) -> anyhow::Result<Exi
         findings += tell(context.output, id, &report, flags);
     }
     Ok(if findings == 0 { Exit::Done } else { Exit::Mismatch })
+}
+
+/// Compares one backup with the tables of a cluster, here or by a fleet.
+async fn against_cluster(context: &Context, flags: &Verify) -> anyhow::Result<Exit> {
+    flags.ids.iter().try_for_each(|id| super::backup_id(id).map(|_| ()))?;
+    let spec = requests::verify_spec(&context.common, flags)?;
+    let submission = Submission { fresh: flags.fresh, detach: flags.detach };
+    let asked = Asked { repository: spec.repository.clone(), spec: Client::verify(spec), submission };
+    job_run::run(context, &asked).await
 }
 
 async fn chosen(repository: &Repository, flags: &Verify) -> anyhow::Result<Vec<BackupId>> {

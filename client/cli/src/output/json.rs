@@ -7,9 +7,11 @@ use ringvault_client::{
 use serde::Serialize;
 
 use super::{
+    fidelity::{Fidelity, FidelityLine},
     terminal,
     totals::{Speed, Totals},
 };
+use crate::requests::Subject;
 
 /// Version of the lines.
 const VERSION: u32 = 1;
@@ -30,6 +32,21 @@ pub(crate) fn print<T: Serialize>(kind: &str, body: &T) {
 
 fn text<T: Serialize>(kind: &str, body: &T) -> String {
     serde_json::to_string(&Line { v: VERSION, kind, body }).expect("records have string keys and finite numbers")
+}
+
+/// Adds a `row` line: a row line as it stands in the archive, within a line of ours.
+pub(crate) fn row_line(text: &mut Vec<u8>, keyspace: &str, table: &str, token: &str, line: &[u8]) {
+    #[derive(Serialize)]
+    struct Row<'a> {
+        keyspace: &'a str,
+        table: &'a str,
+        token: &'a str,
+    }
+    let head = self::text("row", &Row { keyspace, table, token });
+    text.extend_from_slice(head.trim_end_matches('}').as_bytes());
+    text.extend_from_slice(b",\"row\":");
+    text.extend_from_slice(line.trim_ascii_end());
+    text.extend_from_slice(b"}\n");
 }
 
 #[derive(Serialize)]
@@ -70,6 +87,9 @@ pub(crate) struct Figures {
     pub(crate) chunks_reused: u64,
     pub(crate) retries: u64,
     pub(crate) cells_expired: u64,
+    pub(crate) rows_skipped: u64,
+    pub(crate) key_only_rows: u64,
+    pub(crate) estimated_cells: u64,
     pub(crate) segments: u64,
     pub(crate) segments_verified: u64,
 }
@@ -86,6 +106,9 @@ impl From<&Totals> for Figures {
             chunks_reused: totals.chunks_reused,
             retries: totals.retries,
             cells_expired: totals.cells_expired,
+            rows_skipped: totals.rows_skipped,
+            key_only_rows: totals.key_only_rows,
+            estimated_cells: totals.estimated_cells,
             segments: totals.segments,
             segments_verified: totals.segments_verified,
         }
@@ -104,6 +127,9 @@ impl From<&TableProgress> for Figures {
             chunks_reused: table.chunks_reused,
             retries: table.retries,
             cells_expired: table.cells_expired,
+            rows_skipped: table.rows_skipped,
+            key_only_rows: table.key_only_rows,
+            estimated_cells: table.estimated_cells,
             segments: table.segments,
             segments_verified: table.segments_verified,
         }
@@ -119,11 +145,29 @@ pub(crate) struct TableFigures<'a> {
     pub(crate) shards_done: u64,
     #[serde(flatten)]
     pub(crate) figures: Figures,
+    /// What is approximate of it; in the last lines of a job, not in each about its progress.
+    #[serde(flatten)]
+    pub(crate) fidelity: Option<FidelityLine<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) restored_as: Option<Place<'a>>,
 }
 
-/// The tables of a job.
+/// Where a restore writes a table, if elsewhere.
+#[derive(Debug, Serialize)]
+pub(crate) struct Place<'a> {
+    keyspace: &'a str,
+    table: &'a str,
+}
+
+/// The tables of a job that runs.
 pub(crate) fn tables(job: &Job) -> Vec<TableFigures<'_>> {
     job.tables.iter().map(table).collect()
+}
+
+/// The tables of a job with what is approximate of them.
+pub(crate) fn tables_with_fidelity(job: &Job) -> Vec<TableFigures<'_>> {
+    let with = |progress| TableFigures { fidelity: Some(Fidelity::of(progress).line()), ..table(progress) };
+    job.tables.iter().map(with).collect()
 }
 
 fn table(table: &TableProgress) -> TableFigures<'_> {
@@ -134,6 +178,8 @@ fn table(table: &TableProgress) -> TableFigures<'_> {
         shards: table.shards,
         shards_done: table.shards_done,
         figures: table.into(),
+        fidelity: None,
+        restored_as: table.target.as_ref().map(|name| Place { keyspace: &name.keyspace, table: &name.table }),
     }
 }
 
@@ -176,7 +222,8 @@ impl<'a> Progress<'a> {
 pub(crate) struct JobLine<'a> {
     pub(crate) job_id: &'a str,
     pub(crate) work: &'a str,
-    pub(crate) keyspace: &'a str,
+    pub(crate) keyspace: String,
+    pub(crate) keyspace_as: &'a str,
     pub(crate) repository: &'a str,
     pub(crate) cluster: &'a str,
     pub(crate) state: &'static str,
@@ -194,14 +241,14 @@ pub(crate) struct JobLine<'a> {
 
 impl<'a> JobLine<'a> {
     pub(crate) fn of(job: &'a Job) -> Self {
-        let (work, keyspace, repository, cluster) =
-            job.spec.as_ref().map_or(("job", "", "", ""), crate::requests::subject);
+        let subject = Subject::of(job);
         Self {
             job_id: &job.job_id,
-            work,
-            keyspace,
-            repository,
-            cluster,
+            work: subject.work,
+            keyspace: subject.keyspaces,
+            keyspace_as: subject.keyspace_as,
+            repository: subject.repository,
+            cluster: subject.cluster,
             state: state::word(job.state()),
             stage: &job.stage,
             backup_id: &job.backup_id,
@@ -211,7 +258,7 @@ impl<'a> JobLine<'a> {
             failure: job.failure.as_ref().map(|failure| failure.message.as_str()),
             warnings: &job.warnings,
             mismatches: &job.mismatches,
-            tables: tables(job),
+            tables: tables_with_fidelity(job),
         }
     }
 }
@@ -224,6 +271,15 @@ mod tests {
     fn a_line_names_its_version_and_type_first() {
         let line = text("note", &Note { message: "a \"quoted\" word" });
         assert_eq!(line, r#"{"v":1,"type":"note","message":"a \"quoted\" word"}"#);
+    }
+
+    #[test]
+    fn a_row_stands_in_its_line_as_it_stands_in_the_archive() {
+        let mut text = Vec::new();
+        row_line(&mut text, "shop", "a", "-5", b"{\"k\":1.50}\n");
+        let want =
+            "{\"v\":1,\"type\":\"row\",\"keyspace\":\"shop\",\"table\":\"a\",\"token\":\"-5\",\"row\":{\"k\":1.50}}\n";
+        assert_eq!(String::from_utf8(text).expect("UTF-8"), want);
     }
 
     #[test]

@@ -2,9 +2,11 @@
 //! everything is a JSON line on standard output (client/cli/JSON.md), and errors are told on both.
 //!
 //! - [`format`]: numbers; [`totals`]: figures of a job; [`progress`]: bars, lines or JSON while a job runs
-//! - [`summary`]: what a finished job comes to; [`json`]: the form of the lines
+//! - [`summary`]: what a finished job comes to; [`fidelity`]: what of it is approximate; [`json`]: the form of the lines
 
 pub(crate) mod bars;
+pub(crate) mod cells;
+pub(crate) mod fidelity;
 pub(crate) mod format;
 pub(crate) mod json;
 pub(crate) mod progress;
@@ -12,6 +14,7 @@ pub(crate) mod summary;
 pub(crate) mod terminal;
 pub(crate) mod totals;
 
+use ringvault_client::v1::{Job, TableProgress};
 use serde::Serialize;
 
 use crate::exit::Told;
@@ -52,4 +55,12 @@ impl Output {
         }
         terminal::tell(format!("error: {}", told.message));
     }
+}
+
+/// A table's name as people read it: with its keyspace where the job has several.
+pub(crate) fn table_name(job: &Job, table: &TableProgress) -> String {
+    let keyspace = |table: &TableProgress| table.table.as_ref().map(|name| name.keyspace.clone()).unwrap_or_default();
+    let own = keyspace(table);
+    let name = table.table.as_ref().map_or("", |name| &name.table);
+    if job.tables.iter().all(|other| keyspace(other) == own) { name.to_owned() } else { format!("{own}.{name}") }
 }

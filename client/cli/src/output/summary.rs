@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use ringvault_client::{
     state,
-    v1::{Job, JobState, Plan},
+    v1::{Job, JobState, Plan, job_spec::Work},
 };
 use serde::Serialize;
 
 use super::{
+    fidelity::{self, Fidelity},
     format::{age, count, plural, size, span, table},
-    json::Figures,
+    json::{self, Figures, TableFigures},
     totals::{Speed, Totals},
 };
-use crate::{exit::Exit, requests};
+use crate::{exit::Exit, requests::Subject};
 
 /// Mismatching segments and warnings that the text names; `--json` has them all.
 const NAMED_MAX: usize = 20;
@@ -25,7 +26,8 @@ pub(crate) struct Summary<'a> {
     job_id: &'a str,
     state: &'static str,
     exit_code: u8,
-    keyspace: &'a str,
+    keyspace: String,
+    keyspace_as: &'a str,
     repository: &'a str,
     backup_id: &'a str,
     started_unix_ms: u64,
@@ -38,6 +40,7 @@ pub(crate) struct Summary<'a> {
     tables_count: u64,
     #[serde(flatten)]
     figures: Figures,
+    tables: Vec<TableFigures<'a>>,
     warnings: &'a [String],
     mismatches: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,15 +49,16 @@ pub(crate) struct Summary<'a> {
 
 /// The record of an ended job.
 pub(crate) fn record<'a>(job: &'a Job, speed: &Speed, exit: Exit, restore_command: Option<&'a str>) -> Summary<'a> {
-    let (work, keyspace, repository, _) = job.spec.as_ref().map_or(("job", "", "", ""), requests::subject);
+    let subject = Subject::of(job);
     let totals = Totals::of(job);
     Summary {
-        work,
+        work: subject.work,
         job_id: &job.job_id,
         state: state::word(job.state()),
         exit_code: exit as u8,
-        keyspace,
-        repository,
+        keyspace: subject.keyspaces,
+        keyspace_as: subject.keyspace_as,
+        repository: subject.repository,
         backup_id: &job.backup_id,
         started_unix_ms: job.started_unix_ms,
         finished_unix_ms: job.finished_unix_ms,
@@ -65,6 +69,7 @@ pub(crate) fn record<'a>(job: &'a Job, speed: &Speed, exit: Exit, restore_comman
         bytes_kept: job.bytes_kept,
         tables_count: totals.tables,
         figures: (&totals).into(),
+        tables: json::tables_with_fidelity(job),
         warnings: &job.warnings,
         mismatches: &job.mismatches,
         restore_command,
@@ -73,33 +78,14 @@ pub(crate) fn record<'a>(job: &'a Job, speed: &Speed, exit: Exit, restore_comman
 
 /// The same for people.
 pub(crate) fn text(job: &Job, speed: &Speed, restore_command: Option<&str>) -> Vec<String> {
-    let (work, keyspace, ..) = job.spec.as_ref().map_or(("job", "", "", ""), requests::subject);
+    let subject = Subject::of(job);
     let totals = Totals::of(job);
-    let mut lines = vec![headline(job, work, keyspace)];
+    let mut lines = vec![headline(job, &subject)];
     if totals.tables == 0 && job.state() != JobState::Done {
         lines.extend(named("warning", &job.warnings));
         return lines; // it ended before there was anything to count
     }
-    lines.push(format!("  rows      {} in {}", count(totals.rows), plural(totals.tables, "table")));
-    match work {
-        "backup" => {
-            lines.push(format!(
-                "  bytes     {} encoded, {} stored new",
-                size(totals.encoded_bytes),
-                size(totals.stored_bytes)
-            ));
-            lines.push(format!("  chunks    {} new, {} reused", count(totals.chunks_new), count(totals.chunks_reused)));
-        }
-        _ => {
-            lines.push(format!("  bytes     {} encoded", size(totals.encoded_bytes)));
-            let verified = if totals.segments_verified > 0 {
-                format!("{} read back and compared", plural(totals.segments_verified, "segment"))
-            } else {
-                "not read back".to_owned()
-            };
-            lines.push(format!("  verified  {verified}"));
-        }
-    }
+    lines.extend(work_done(&subject, &totals, job));
     lines.push(format!(
         "  time      {} ({} rows/s, {}/s)",
         span(speed.elapsed),
@@ -109,11 +95,18 @@ pub(crate) fn text(job: &Job, speed: &Speed, restore_command: Option<&str>) -> V
     if job.rows_kept > 0 {
         lines.push(format!("  kept      {} of an earlier run", plural(job.rows_kept, "row")));
     }
+    if totals.rows_skipped > 0 {
+        let skipped = plural(totals.rows_skipped, "row");
+        lines.push(format!("  skipped   {skipped} not written: outside what was chosen, or there already"));
+    }
     if totals.cells_expired > 0 {
         lines.push(format!("  expired   {} not written: their time had come", plural(totals.cells_expired, "cell")));
     }
     if totals.retries > 0 {
         lines.push(format!("  retries   {}", count(totals.retries)));
+    }
+    if job.state() == JobState::Done {
+        lines.extend(fidelity::in_short(job).map(|text| format!("  fidelity  {text}")));
     }
     lines.extend(named("warning", &job.warnings));
     lines.extend(named("mismatch", &job.mismatches));
@@ -124,11 +117,53 @@ pub(crate) fn text(job: &Job, speed: &Speed, restore_command: Option<&str>) -> V
     lines
 }
 
-fn headline(job: &Job, work: &str, keyspace: &str) -> String {
-    match (work, job.state()) {
-        ("backup", JobState::Done) => format!("backup {} of keyspace {keyspace} is complete", job.backup_id),
-        ("restore", JobState::Done) => format!("keyspace {keyspace} is restored from backup {}", job.backup_id),
-        (work, state) => format!("{work} of keyspace {keyspace}: {}", state::word(state)),
+/// What was moved and compared.
+fn work_done(subject: &Subject<'_>, totals: &Totals, job: &Job) -> Vec<String> {
+    let mut lines = Vec::new();
+    if subject.work != "verify" {
+        lines.push(format!("  rows      {} in {}", count(totals.rows), plural(totals.tables, "table")));
+    }
+    if subject.work == "backup" {
+        let (encoded, stored) = (size(totals.encoded_bytes), size(totals.stored_bytes));
+        lines.push(format!("  bytes     {encoded} encoded, {stored} stored new"));
+        lines.push(format!("  chunks    {} new, {} reused", count(totals.chunks_new), count(totals.chunks_reused)));
+        return lines;
+    }
+    if subject.work != "verify" {
+        lines.push(format!("  bytes     {} encoded", size(totals.encoded_bytes)));
+    }
+    let schema_only = matches!(
+        job.spec.as_ref().and_then(|spec| spec.work.as_ref()),
+        Some(Work::Restore(spec)) if spec.schema_only
+    );
+    lines.push(match totals.segments_verified {
+        0 if schema_only => "  verified  the schema only; no rows were asked for".to_owned(),
+        0 => "  verified  not read back".to_owned(),
+        some => format!("  verified  {} read back and compared", plural(some, "segment")),
+    });
+    lines
+}
+
+fn headline(job: &Job, subject: &Subject<'_>) -> String {
+    let (id, what) = (&job.backup_id, subject.what());
+    let into = match subject.keyspace_as {
+        "" => String::new(),
+        name => format!(" as {name}"),
+    };
+    let is = if what.starts_with("keyspace ") { "is" } else { "are" };
+    match (subject.work, job.state()) {
+        ("backup", JobState::Done) => format!("backup {id} of {what} is complete"),
+        ("restore", JobState::Done) => format!("{what} {is} restored{into} from backup {id}"),
+        ("verify", JobState::Done) => format!("{what}{into} {is} what backup {id} holds"),
+        ("rehearse", JobState::Done) => {
+            let share = match subject.sample_per_million {
+                0 => "all of it".to_owned(),
+                sample => format!("a sample of {}%", f64::from(sample) / 10_000.0),
+            };
+            format!("the restore of backup {id} was rehearsed: {share} was written, compared and dropped again")
+        }
+        ("verify", _) if !job.mismatches.is_empty() => format!("{what}{into}: not what backup {id} holds"),
+        (work, state) => format!("{work} of {what}{into}: {}", state::word(state)),
     }
 }
 
@@ -142,7 +177,7 @@ fn named(word: &str, texts: &[String]) -> Vec<String> {
 
 /// What to say of a job that goes on from an earlier run.
 pub(crate) fn resuming(job: &Job, now_unix_ms: u64) -> String {
-    let (work, ..) = job.spec.as_ref().map_or(("job", "", "", ""), requests::subject);
+    let work = Subject::of(job).work;
     let totals = Totals::of(job);
     let ago = age(Duration::from_millis(now_unix_ms.saturating_sub(job.started_unix_ms)));
     let rows = if job.rows_kept > 0 { job.rows_kept } else { totals.rows };
@@ -155,10 +190,13 @@ pub(crate) fn resuming(job: &Job, now_unix_ms: u64) -> String {
 
 /// The plan of a backup, for people.
 pub(crate) fn plan(plan: &Plan) -> Vec<String> {
+    let name = |table: &ringvault_client::v1::TablePlan| {
+        table.table.as_ref().map_or_else(String::new, |name| format!("{}.{}", name.keyspace, name.table))
+    };
     let row = |table: &ringvault_client::v1::TablePlan| {
         let segments = 1_u64.checked_shl(table.grid_exponent).unwrap_or(u64::MAX);
         vec![
-            table.table.as_ref().map_or_else(String::new, |name| name.table.clone()),
+            name(table),
             size(table.bytes_estimated),
             count(table.partitions_estimated),
             table.estimated_by.clone(),
@@ -173,6 +211,9 @@ pub(crate) fn plan(plan: &Plan) -> Vec<String> {
     lines.extend(table(&headers, &rows));
     let bytes = plan.tables.iter().map(|table| table.bytes_estimated).fold(0, u64::saturating_add);
     lines.push(format!("{} in all, about; unchanged segments of a parent are not stored again", size(bytes)));
+    lines.push(String::new());
+    let fidelity = |table| (name(table), Fidelity::expected(&table.approximations));
+    lines.extend(fidelity::report(plan.tables.iter().map(fidelity)));
     lines
 }
 
@@ -186,7 +227,7 @@ mod tests {
     use super::*;
 
     fn job() -> Job {
-        let spec = Client::backup(BackupSpec { keyspace: "shop".into(), ..Default::default() });
+        let spec = Client::backup(BackupSpec { keyspaces: vec!["shop".into()], ..Default::default() });
         let table = TableProgress {
             rows: 1_200_000,
             chunks_new: 30,
@@ -224,6 +265,7 @@ mod tests {
              \x20 chunks    30 new, 4 reused\n\
              \x20 time      3 min 05 s (6,486 rows/s, 17.0 MiB/s)\n\
              \x20 kept      1,200,000 rows of an earlier run\n\
+             \x20 fidelity  values and times of all tables are exact\n\
              \x20 warning: node 10.0.0.3 was down for 2 min\n\
              restore it with (--drop replaces a keyspace that exists):\n\
              \x20 ringvault restore shop /bk --backup 20261122T145053Z-7k3f"

@@ -20,6 +20,9 @@ pub(crate) struct Totals {
     pub(crate) chunks_reused: u64,
     pub(crate) retries: u64,
     pub(crate) cells_expired: u64,
+    pub(crate) rows_skipped: u64,
+    pub(crate) key_only_rows: u64,
+    pub(crate) estimated_cells: u64,
     pub(crate) segments: u64,
     pub(crate) segments_verified: u64,
 }
@@ -38,6 +41,9 @@ impl Totals {
             chunks_reused: sums.chunks_reused + table.chunks_reused,
             retries: sums.retries + table.retries,
             cells_expired: sums.cells_expired + table.cells_expired,
+            rows_skipped: sums.rows_skipped + table.rows_skipped,
+            key_only_rows: sums.key_only_rows + table.key_only_rows,
+            estimated_cells: sums.estimated_cells + table.estimated_cells,
             segments: sums.segments + table.segments,
             segments_verified: sums.segments_verified + table.segments_verified,
         })

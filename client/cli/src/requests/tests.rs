@@ -8,6 +8,8 @@ fn asked(line: &str) -> anyhow::Result<v1::JobSpec> {
     match &cli.command {
         Command::Backup(flags) => Ok(Client::backup(backup_spec(&cli.common, &flags.what)?)),
         Command::Restore(flags) => Ok(Client::restore(restore_spec(&cli.common, flags)?)),
+        Command::Rehearse(flags) => Ok(Client::restore(rehearsal_spec(&cli.common, flags)?)),
+        Command::Verify(flags) => Ok(Client::verify(verify_spec(&cli.common, flags)?)),
         other => unreachable!("a job was asked for, not {other:?}"),
     }
 }
@@ -24,7 +26,7 @@ fn flags_of_a_backup_become_its_specification() {
     );
     let Some(Work::Backup(spec)) = spec.expect("valid").work else { unreachable!("a backup") };
     let want = v1::BackupSpec {
-        keyspace: "shop".into(),
+        keyspaces: vec!["shop".into()],
         tables: vec!["a".into(), "b".into()],
         cluster: "h1,h2".into(),
         repository: "/bk".into(),
@@ -41,6 +43,7 @@ fn flags_of_a_backup_become_its_specification() {
         bytes_per_second_max: 0,
         patience_ms: 120_000,
         idempotent: true,
+        with_roles: false,
     };
     assert_eq!(spec, want);
 }
@@ -50,7 +53,7 @@ fn what_is_not_said_is_left_to_the_coordinator() {
     let spec = asked("ringvault backup shop s3://b/p --coordinator http://c:1 --cluster prod").expect("valid");
     let Some(Work::Backup(spec)) = spec.work else { unreachable!("a backup") };
     let want = v1::BackupSpec {
-        keyspace: "shop".into(),
+        keyspaces: vec!["shop".into()],
         cluster: "prod".into(),
         repository: "s3://b/p".into(),
         ..Default::default()
@@ -93,9 +96,90 @@ fn a_command_that_asks_for_the_same_has_the_same_key_however_fast_it_goes() {
         "backup shop /bk --hosts h1,h2 --tables a,b --values-only",
         "backup shop /bk --hosts h1,h2 --tables a,b --limit 5",
         "backup shop /bk --hosts h1,h2 --tables a,b --read-consistency ALL",
+        "backup shop,users /bk --hosts h1,h2 --tables a,b",
+        "backup shop /bk --hosts h1,h2 --tables a,b --with-roles",
         "restore shop /bk --hosts h1,h2 --tables a,b",
     ] {
         assert_ne!(key_of(&format!("ringvault {other}")), key, "{other}");
+    }
+}
+
+#[test]
+fn every_transform_becomes_part_of_the_specification() {
+    let spec = asked(
+        "ringvault restore shop /bk --hosts h --tables orders_*,!*_tmp --keyspace-as copy --table-as a=b,c=d \
+         --replication {'class':'NetworkTopologyStrategy','dc1':3} --if-exists only-missing --timestamps now --ttl restart \
+         --token-range 5:9 --token-range -7:3 --token-range 5:9 --with-roles",
+    );
+    let Some(Work::Restore(spec)) = spec.expect("valid").work else { unreachable!("a restore") };
+    assert_eq!((spec.keyspace_as.as_str(), spec.tables.join(" ").as_str()), ("copy", "!*_tmp orders_*"));
+    assert_eq!(spec.table_as["a"], "b");
+    assert_eq!(spec.replication["dc1"], "3");
+    assert_eq!(
+        (spec.if_exists(), spec.timestamps(), spec.ttl()),
+        (v1::IfExists::OnlyMissing, v1::Timestamps::Now, v1::Ttl::Restart)
+    );
+    let ranges: Vec<_> = spec.token_ranges.iter().map(|range| (range.start, range.end)).collect();
+    assert_eq!(ranges, [(-7, 3), (5, 9)]);
+    assert!(spec.with_roles && !spec.schema_only && spec.verify);
+    let spec = asked("ringvault restore shop /bk --hosts h --tables a --partition-key [7,\"x\"]").expect("valid");
+    let Some(Work::Restore(spec)) = spec.work else { unreachable!("a restore") };
+    assert_eq!(spec.partition_key.expect("given").cells, ["7", "\"x\""]);
+}
+
+#[test]
+fn a_rehearsal_is_a_restore_and_a_comparison_its_own_work() {
+    let spec = asked("ringvault rehearse /bk --hosts h --sample 1% --map-dc a=b").expect("valid");
+    let Some(Work::Restore(spec)) = spec.work else { unreachable!("a restore") };
+    assert!(spec.rehearsal && spec.verify && spec.keyspaces.is_empty());
+    assert_eq!((spec.sample_per_million, spec.data_center_as["a"].as_str()), (10_000, "b"));
+    let line = "ringvault verify /bk 20261122T145053Z-7k3f --against-cluster --hosts h --keyspace shop --keyspace-as copy \
+                --tables a --values-only";
+    let Some(Work::Verify(spec)) = asked(line).expect("valid").work else { unreachable!("a comparison") };
+    assert_eq!((spec.keyspaces.join(","), spec.keyspace_as.as_str(), spec.values_only), ("shop".into(), "copy", true));
+    assert_eq!(spec.backup_id, "20261122T145053Z-7k3f");
+}
+
+#[test]
+fn a_key_covers_every_transform_and_no_default_that_is_spelled_out() {
+    let plain = "ringvault restore shop /bk --hosts h --tables a";
+    let key = key_of(plain);
+    for same in ["--if-exists fail", "--timestamps original", "--ttl original-expiry", "--parallel 3", "--pace full"] {
+        assert_eq!(key_of(&format!("{plain} {same}")), key, "{same}");
+    }
+    let mut keys = std::collections::BTreeSet::from([key]);
+    for other in [
+        "--keyspace-as b",
+        "--table-as a=b",
+        "--replication {'class':'SimpleStrategy'}",
+        "--map-dc a=b",
+        "--if-exists append",
+        "--if-exists truncate",
+        "--if-exists only-missing",
+        "--schema-only",
+        "--data-only",
+        "--timestamps now",
+        "--ttl restart",
+        "--ttl drop",
+        "--token-range 1:2",
+        "--token-range 1:3",
+        "--partition-key 1",
+        "--partition-key 2",
+        "--with-roles",
+        "--no-verify",
+        "--drop --yes",
+    ] {
+        assert!(keys.insert(key_of(&format!("{plain} {other}"))), "{other}");
+    }
+    for line in [
+        "rehearse /bk --hosts h",
+        "rehearse /bk --hosts h --sample 1%",
+        "verify /bk --against-cluster --hosts h",
+        "verify /bk --against-cluster --hosts h --keyspace-as b",
+        "verify /bk --against-cluster --hosts h --token-range 1:2",
+        "verify /bk --against-cluster --hosts h --values-only",
+    ] {
+        assert!(keys.insert(key_of(&format!("ringvault {line}"))), "{line}");
     }
 }
 
