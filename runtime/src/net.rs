@@ -1,17 +1,15 @@
-//! Transport between processes: channels to a coordinator, listeners of one. Two of each, TCP and in-memory; both put
-//! one [`Peer`] into the request extensions, so services never ask where a request came from by other means.
+//! Transport between processes: channels to a coordinator, listeners of one. TCP, TCP with mutual TLS, and in-memory; all
+//! put one [`Peer`] into the request extensions, so services never ask where a request came from by other means.
+//!
+//! - `channel`: connecting; `listen`: accepting; `tls`: certificates, read again when their files change; `peer`: who sent
+//!   a request and what it may ask for
 
 mod channel;
 mod listen;
+mod peer;
+mod tls;
 
 pub use channel::{BadEndpoint, connect};
 pub use listen::{InMemory, Listener, ServeError, in_memory, serve};
-
-/// Who sent a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Peer {
-    /// A process that reached us over TCP.
-    Remote(std::net::SocketAddr),
-    /// This process itself.
-    Embedded,
-}
+pub use peer::{Identity, Peer, Role};
+pub use tls::{Tls, TlsError, TlsFiles};

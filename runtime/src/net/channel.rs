@@ -1,9 +1,14 @@
 //! Channels to a coordinator.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
 use tonic::transport::{Channel, Endpoint};
 use url::Url;
+
+use super::tls::Tls;
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -12,26 +17,64 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// An address that can't be a coordinator's.
 #[derive(Debug, thiserror::Error)]
-#[error("coordinator address {address:?}: {cause}; write it as http://HOST:PORT")]
+#[error(
+    "coordinator address {address:?}: {cause}; write it as https://HOST:PORT, or http://HOST:PORT without certificates"
+)]
 pub struct BadEndpoint {
     address: String,
     cause: String,
 }
 
-/// A channel that connects when it is first used and again whenever the connection broke.
+/// A channel that connects when it is first used and again whenever the connection broke. `https://` takes certificates,
+/// `http://` none.
 ///
 /// # Errors
-/// Where `address` is not `http://HOST:PORT`.
-pub fn connect(address: &str) -> Result<Channel, BadEndpoint> {
-    let bad = |cause: String| BadEndpoint { address: address.to_owned(), cause };
-    let url = Url::parse(address).map_err(|e| bad(e.to_string()))?;
-    if url.scheme() != "http" || url.host_str().is_none() {
-        return Err(bad("only http:// with a host is understood".to_owned()));
+/// Where `address` is no such URL, or certificates are missing or superfluous.
+pub fn connect(address: &str, tls: Option<&Tls>) -> Result<Channel, BadEndpoint> {
+    let bad = |cause: &str| BadEndpoint { address: address.to_owned(), cause: cause.to_owned() };
+    let url = Url::parse(address).map_err(|e| bad(&e.to_string()))?;
+    let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| bad("it has no host"))?;
+    let endpoint = |text: &str| {
+        let endpoint = Endpoint::from_shared(text.to_owned()).map_err(|e| bad(&e.to_string()))?;
+        let endpoint = endpoint.connect_timeout(CONNECT_TIMEOUT).http2_keep_alive_interval(KEEP_ALIVE);
+        Ok(endpoint.keep_alive_while_idle(true))
+    };
+    match (url.scheme(), tls) {
+        ("http", None) => Ok(endpoint(address)?.connect_lazy()),
+        ("http", Some(_)) => Err(bad("certificates are given, but http:// uses none")),
+        ("https", None) => Err(bad("https:// needs certificates: --tls-ca, --tls-cert and --tls-key")),
+        ("https", Some(tls)) => {
+            let port = url.port_or_known_default().unwrap_or(443);
+            let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
+                .map_err(|_| bad("its host is neither a name nor an address"))?;
+            // the connector below greets by TLS itself, so that renewed certificates are used
+            let plain = endpoint(&format!("http://{host}:{port}"))?;
+            Ok(plain.connect_with_connector_lazy(secured(tls.clone(), name, format!("{host}:{port}"))))
+        }
+        _ => Err(bad("only http:// and https:// are understood")),
     }
-    let endpoint = Endpoint::from_shared(address.to_owned()).map_err(|e| bad(e.to_string()))?;
-    Ok(endpoint
-        .connect_timeout(CONNECT_TIMEOUT)
-        .http2_keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_while_idle(true)
-        .connect_lazy())
+}
+
+/// Connects to `target` and greets it by TLS.
+fn secured(
+    tls: Tls,
+    name: ServerName<'static>,
+    target: String,
+) -> impl tower::Service<
+    tonic::transport::Uri,
+    Response = TokioIo<tokio_rustls::client::TlsStream<TcpStream>>,
+    Error = io::Error,
+    Future: Send,
+> + Clone
++ Send
++ 'static {
+    tower::service_fn(move |_| {
+        let (tls, name, target) = (tls.clone(), name.clone(), target.clone());
+        async move {
+            let stream = TcpStream::connect(&target).await?;
+            stream.set_nodelay(true)?;
+            let greeted = tls.connect(name, stream).await;
+            greeted.map(TokioIo::new).map_err(|e| io::Error::new(e.kind(), format!("TLS with {target} failed: {e}")))
+        }
+    })
 }

@@ -1,10 +1,11 @@
-//! Listeners of a coordinator: TCP for fleets, an in-memory duplex for the embedded mode. Health and reflection are
-//! always served.
+//! Listeners of a coordinator: TCP with or without TLS for fleets, an in-memory duplex for the embedded mode. Health and
+//! reflection are always served.
 
 use std::{
     io,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures::{Stream, StreamExt, stream::BoxStream};
@@ -13,7 +14,9 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::mpsc,
+    task::JoinSet,
 };
+use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tokio_util::sync::CancellationToken;
 use tonic::{
@@ -21,18 +24,24 @@ use tonic::{
     transport::{Channel, Endpoint, Server, server::Connected},
 };
 
-use super::Peer;
+use super::{Peer, tls::Tls};
 
 /// Bytes that one direction of an in-memory connection buffers.
 const DUPLEX_BYTES: usize = 256 << 10;
 /// Connections that wait to be accepted.
 const BACKLOG: usize = 16;
+/// Handshakes under way at most; peers beyond them try again.
+const HANDSHAKES_MAX: usize = 1024;
+/// After a failed accept, which most likely lacks file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Where requests come from.
 #[derive(Debug)]
 pub enum Listener {
     /// A bound TCP socket.
     Tcp(TcpListener),
+    /// A bound TCP socket whose peers must show a certificate.
+    Tls(TcpListener, Tls),
     /// The other half of an [`InMemory`].
     InMemory(mpsc::Receiver<DuplexStream>),
 }
@@ -93,6 +102,11 @@ pub async fn serve(
         Listener::Tcp(listener) => {
             TcpListenerStream::new(listener).map(|stream| stream.and_then(Connection::tcp)).boxed()
         }
+        Listener::Tls(listener, tls) => {
+            let (greeted, connections) = mpsc::channel(BACKLOG);
+            tokio::spawn(greet(listener, tls, greeted, shutdown.clone()));
+            ReceiverStream::new(connections).map(Ok).boxed()
+        }
         Listener::InMemory(receiver) => {
             ReceiverStream::new(receiver).map(|stream| Ok(Connection::Embedded(stream))).boxed()
         }
@@ -102,6 +116,37 @@ pub async fn serve(
         .serve_with_incoming_shutdown(Incoming(incoming), shutdown.cancelled_owned())
         .await?;
     Ok(())
+}
+
+/// Accepts connections and greets each in a task of its own, so that nobody waits for another's handshake.
+async fn greet(listener: TcpListener, tls: Tls, greeted: mpsc::Sender<Connection>, shutdown: CancellationToken) {
+    let mut handshakes = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = handshakes.join_next(), if !handshakes.is_empty() => continue,
+            () = shutdown.cancelled() => return,
+        };
+        match accepted {
+            Ok((stream, address)) if handshakes.len() < HANDSHAKES_MAX => {
+                let (tls, greeted) = (tls.clone(), greeted.clone());
+                handshakes.spawn(async move {
+                    match tls.accept(stream).await {
+                        Ok((stream, identity)) => {
+                            let peer = Peer::Certified(address, identity);
+                            let _ = greeted.send(Connection::Tls(Box::new(stream), peer)).await;
+                        }
+                        Err(error) => tracing::warn!(%address, %error, "a connection was refused"),
+                    }
+                });
+            }
+            Ok((_, address)) => tracing::warn!(%address, "a connection was refused: too many handshakes at once"),
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
 }
 
 struct Incoming(BoxStream<'static, io::Result<Connection>>);
@@ -117,6 +162,7 @@ impl Stream for Incoming {
 /// One accepted connection.
 enum Connection {
     Tcp(TcpStream, std::net::SocketAddr),
+    Tls(Box<TlsStream<TcpStream>>, Peer),
     Embedded(DuplexStream),
 }
 
@@ -135,6 +181,7 @@ impl Connected for Connection {
     fn connect_info(&self) -> Peer {
         match self {
             Self::Tcp(_, address) => Peer::Remote(*address),
+            Self::Tls(_, peer) => peer.clone(),
             Self::Embedded(_) => Peer::Embedded,
         }
     }
@@ -144,6 +191,7 @@ impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream, _) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream, _) => Pin::new(stream).poll_read(cx, buf),
             Self::Embedded(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
@@ -153,6 +201,7 @@ impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream, _) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream, _) => Pin::new(stream).poll_write(cx, buf),
             Self::Embedded(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
@@ -160,6 +209,7 @@ impl AsyncWrite for Connection {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream, _) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream, _) => Pin::new(stream).poll_flush(cx),
             Self::Embedded(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
@@ -167,44 +217,11 @@ impl AsyncWrite for Connection {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream, _) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream, _) => Pin::new(stream).poll_shutdown(cx),
             Self::Embedded(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
-
-    use super::*;
-    use crate::net::connect;
-
-    async fn is_serving(channel: Channel) -> bool {
-        let request = HealthCheckRequest { service: String::new() };
-        let answer = HealthClient::new(channel).check(request).await.expect("the server answers");
-        answer.into_inner().status == 1
-    }
-
-    #[tokio::test]
-    async fn both_transports_carry_grpc_and_end_on_shutdown() {
-        let (memory, memory_listener) = in_memory();
-        let tcp = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
-        let address = tcp.local_addr().expect("bound");
-        let tcp_channel = connect(&format!("http://{address}")).expect("an address");
-        for (listener, channel) in [(memory_listener, memory.channel()), (Listener::Tcp(tcp), tcp_channel)] {
-            let shutdown = CancellationToken::new();
-            let descriptors = ringvault_proto::v1::DESCRIPTOR_SET;
-            let server = tokio::spawn(serve(listener, Routes::default(), descriptors, shutdown.clone()));
-            assert!(is_serving(channel).await);
-            shutdown.cancel();
-            server.await.expect("no panic").expect("a clean end");
-        }
-    }
-
-    #[tokio::test]
-    async fn an_address_that_is_no_coordinator_is_refused() {
-        for address in ["", "host:7077", "https://host:7077", "http://"] {
-            assert!(connect(address).is_err(), "{address}");
-        }
-    }
-}
+mod tests;
