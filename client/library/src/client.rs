@@ -47,7 +47,7 @@ impl Client {
     /// # Errors
     /// `Invalid` where `address` is no such address.
     pub fn connect(address: &str) -> Result<Self> {
-        let channel = net::connect(address).map_err(|e| Failure::new(ErrorKind::Invalid, e.to_string()))?;
+        let channel = net::connect(address, None).map_err(|e| Failure::new(ErrorKind::Invalid, e.to_string()))?;
         Ok(Self::over(channel, address))
     }
 
@@ -69,6 +69,12 @@ impl Client {
     #[must_use]
     pub fn restore(spec: v1::RestoreSpec) -> v1::JobSpec {
         v1::JobSpec { work: Some(v1::job_spec::Work::Restore(spec)), dry_run: false }
+    }
+
+    /// The specification of a job that compares a backup with a cluster.
+    #[must_use]
+    pub fn verify(spec: v1::VerifySpec) -> v1::JobSpec {
+        v1::JobSpec { work: Some(v1::job_spec::Work::Verify(spec)), dry_run: false }
     }
 
     /// Submits a job under an idempotency key (at most 128 characters; empty: a new job each time, not retried). With
