@@ -9,6 +9,7 @@ use ringvault_proto::{
     ids::JobId,
     v1,
 };
+use ringvault_runtime::net::{Peer, Role};
 use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
@@ -68,7 +69,7 @@ impl AdminService {
 #[async_trait::async_trait]
 impl v1::admin_server::Admin for AdminService {
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitResponse>, Status> {
-        let request = request.into_inner();
+        let request = Peer::permit(request, Role::Operator)?;
         if request.idempotency_key.chars().count() > KEY_CHARS_MAX {
             let message = format!("the idempotency key is longer than {KEY_CHARS_MAX} characters; shorten it");
             return Err(Failure::new(ErrorKind::Invalid, message).into());
@@ -77,7 +78,7 @@ impl v1::admin_server::Admin for AdminService {
     }
 
     async fn get_job(&self, request: Request<v1::GetJobRequest>) -> Result<Response<v1::GetJobResponse>, Status> {
-        let id = job_id(request.into_inner().job_id)?;
+        let id = job_id(Peer::permit(request, Role::Viewer)?.job_id)?;
         let looked_up = id.clone();
         let job = self.mailbox.query(move |core| core.job(&looked_up)).await?;
         let job = job.ok_or_else(|| unknown(&id))?;
@@ -85,7 +86,7 @@ impl v1::admin_server::Admin for AdminService {
     }
 
     async fn list_jobs(&self, request: Request<v1::ListJobsRequest>) -> Result<Response<v1::ListJobsResponse>, Status> {
-        let v1::ListJobsRequest { page_size, page_token } = request.into_inner();
+        let v1::ListJobsRequest { page_size, page_token } = Peer::permit(request, Role::Viewer)?;
         let size = match usize::try_from(page_size).unwrap_or(usize::MAX) {
             0 => PAGE_SIZE,
             size if size <= PAGE_SIZE_MAX => size,
@@ -104,7 +105,7 @@ impl v1::admin_server::Admin for AdminService {
     type WatchJobStream = Pin<Box<dyn Stream<Item = Result<v1::WatchJobResponse, Status>> + Send>>;
 
     async fn watch_job(&self, request: Request<v1::WatchJobRequest>) -> Result<Response<Self::WatchJobStream>, Status> {
-        let followed = self.follow(job_id(request.into_inner().job_id)?).await?;
+        let followed = self.follow(job_id(Peer::permit(request, Role::Viewer)?.job_id)?).await?;
         Ok(Response::new(Box::pin(states(followed))))
     }
 
@@ -112,7 +113,7 @@ impl v1::admin_server::Admin for AdminService {
         &self,
         request: Request<v1::CancelJobRequest>,
     ) -> Result<Response<v1::CancelJobResponse>, Status> {
-        let id = job_id(request.into_inner().job_id)?;
+        let id = job_id(Peer::permit(request, Role::Operator)?.job_id)?;
         match self.mailbox.ask(|reply| Event::Cancel(reply, id)).await? {
             Answer::Cancelled(job) => Ok(Response::new(v1::CancelJobResponse { job: Some(*job) })),
             _ => Err(defect().into()),
@@ -121,15 +122,15 @@ impl v1::admin_server::Admin for AdminService {
 
     async fn list_workers(
         &self,
-        _: Request<v1::ListWorkersRequest>,
+        request: Request<v1::ListWorkersRequest>,
     ) -> Result<Response<v1::ListWorkersResponse>, Status> {
+        Peer::permit(request, Role::Viewer)?;
         let workers = self.mailbox.query(|core| core.workers()).await?;
         Ok(Response::new(v1::ListWorkersResponse { workers }))
     }
 
     async fn plan(&self, request: Request<v1::PlanRequest>) -> Result<Response<v1::PlanResponse>, Status> {
-        let spec = request
-            .into_inner()
+        let spec = Peer::permit(request, Role::Operator)?
             .spec
             .map(|spec| v1::JobSpec { work: Some(v1::job_spec::Work::Backup(spec)), dry_run: true });
         let job = self.submit_spec(String::new(), spec, false).await?.job.ok_or_else(defect)?;

@@ -9,6 +9,7 @@ use ringvault_proto::{
     error::{ErrorKind, Failure},
     v1,
 };
+use ringvault_runtime::net::{Peer, Role};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
@@ -44,7 +45,8 @@ impl v1::fleet_server::Fleet for FleetService {
         &self,
         request: Request<Streaming<v1::AttendRequest>>,
     ) -> Result<Response<Self::AttendStream>, Status> {
-        let attendance = Attendance { reports: request.into_inner(), mailbox: self.mailbox.clone(), hello: None };
+        let reports = Peer::permit(request, Role::Worker)?;
+        let attendance = Attendance { reports, mailbox: self.mailbox.clone(), hello: None };
         let answers = stream::unfold(Some(attendance), |attendance| async move {
             let mut attendance = attendance?;
             match attendance.next().await? {
@@ -56,7 +58,7 @@ impl v1::fleet_server::Fleet for FleetService {
     }
 
     async fn lease(&self, request: Request<v1::LeaseRequest>) -> Result<Response<v1::LeaseResponse>, Status> {
-        let request = request.into_inner();
+        let request = Peer::permit(request, Role::Worker)?;
         judge::lease(&request)?;
         match self.mailbox.ask(|reply| Event::Lease(reply, request)).await? {
             Answer::Leased(response) => Ok(Response::new(response)),
@@ -65,7 +67,7 @@ impl v1::fleet_server::Fleet for FleetService {
     }
 
     async fn complete(&self, request: Request<v1::CompleteRequest>) -> Result<Response<v1::CompleteResponse>, Status> {
-        let request = request.into_inner();
+        let request = Peer::permit(request, Role::Worker)?;
         judge::complete(&request)?;
         match self.mailbox.ask(|reply| Event::Complete(reply, Box::new(request))).await? {
             Answer::Completed(response) => Ok(Response::new(response)),
@@ -74,7 +76,7 @@ impl v1::fleet_server::Fleet for FleetService {
     }
 
     async fn fail(&self, request: Request<v1::FailRequest>) -> Result<Response<v1::FailResponse>, Status> {
-        let request = request.into_inner();
+        let request = Peer::permit(request, Role::Worker)?;
         judge::fail(&request)?;
         match self.mailbox.ask(|reply| Event::Fail(reply, request)).await? {
             Answer::Noted => Ok(Response::new(v1::FailResponse {})),
@@ -83,7 +85,7 @@ impl v1::fleet_server::Fleet for FleetService {
     }
 
     async fn r#return(&self, request: Request<v1::ReturnRequest>) -> Result<Response<v1::ReturnResponse>, Status> {
-        let request = request.into_inner();
+        let request = Peer::permit(request, Role::Worker)?;
         judge::give_back(&request)?;
         match self.mailbox.ask(|reply| Event::Return(reply, request)).await? {
             Answer::Noted => Ok(Response::new(v1::ReturnResponse {})),

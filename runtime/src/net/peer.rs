@@ -91,6 +91,18 @@ pub enum Peer {
 }
 
 impl Peer {
+    /// What a request says, if its sender may do what needs this role.
+    ///
+    /// # Errors
+    /// As [`Peer::require`]; `Internal` for a request that came by none of our listeners.
+    pub fn permit<T>(request: tonic::Request<T>, role: Role) -> Result<T, Failure> {
+        let peer = request.extensions().get::<Self>();
+        let unknown =
+            || Failure::new(ErrorKind::Internal, "a request came by a listener that does not tell its sender");
+        peer.ok_or_else(unknown)?.require(role)?;
+        Ok(request.into_inner())
+    }
+
     /// Whether it may do what needs this role.
     ///
     /// # Errors
