@@ -7,6 +7,7 @@
 //! - [`repository`]: where objects live, a directory or S3; [`names`]: their names
 //! - [`index`], [`manifest`], [`schema`]: what makes chunks a backup
 //! - [`token`]: where a partition key stands on the ring
+//! - [`seed`]: what cassandra-backup-tool wrote, as a backup
 //! - [`check`]: is what stands there what was written
 //! - [`rows`]: stored rows by token; [`sent`]: rows as a restore sends them; [`merge`]: two streams of rows compared
 //!
@@ -27,6 +28,7 @@ pub mod repository;
 pub mod row;
 pub mod rows;
 pub mod schema;
+pub mod seed;
 pub mod sent;
 pub mod table;
 pub mod token;
