@@ -5,6 +5,8 @@
 //! - [`s3`]: a real S3 server in the process, with injected faults
 //! - [`oracle`]: reads tables raw and compares them cell by cell; shares no code with the product
 //! - [`samples`]: keyspaces full of hard cases, and large ones
+//! - [`torture`]: keyspaces made from a number
+//! - [`fleet`]: coordinator and workers as processes; [`proxy`]: connections that can be cut
 //! - [`product`]: the `ringvault` binary as a process
 //! - [`python`]: reads stored files in another language
 //! - [`raw_scan`]: the yardstick of speed
@@ -16,10 +18,13 @@
 pub mod cache;
 pub mod cassandra;
 pub mod cql;
+pub mod fleet;
 pub mod oracle;
 pub mod product;
+pub mod proxy;
 pub mod python;
 pub mod raw_scan;
 pub mod runner;
 pub mod s3;
 pub mod samples;
+pub mod torture;

@@ -1,13 +1,13 @@
 //! A coordinator and two workers, each a process: the same job as the embedded mode.
 
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use ringvault_tests::cassandra::{CassandraVersion, ClusterSpec, TestCluster};
+use ringvault_tests::fleet::{Fleet, FleetSpec};
 use ringvault_tests::oracle::Scope;
-use ringvault_tests::product::{Running, Workbench};
+use ringvault_tests::product::Workbench;
 use ringvault_tests::runner::{Test, TestContext};
 use ringvault_tests::samples::{every_type, large};
 
@@ -24,70 +24,11 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// How long a process may take to be there, or to be gone.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-struct Fleet {
-    url: String,
-    coordinator: Running,
-    workers: Vec<Running>,
-}
-
-impl Fleet {
-    /// Starts a coordinator and two workers; `repositories` are the profiles of coordinator, first and second worker.
-    async fn start(cluster: &TestCluster, bench: &Workbench, repositories: [&Path; 3]) -> Result<Self> {
-        let listen = free_address()?;
-        let url = format!("http://{listen}");
-        let profile = |path: &Path| format!("[repositories]\nmain = {:?}\n", path.display().to_string());
-        let settings = write(bench, "coordinator.toml", &profile(repositories[0]))?;
-        let state = bench.path().join("coordinator-state").display().to_string();
-        let coordinator =
-            bench.start(&["coordinator", "--listen", &listen, "--state-dir", &state, "--config", &settings])?;
-        let mut workers = Vec::new();
-        for (number, repository) in repositories[1..].iter().enumerate() {
-            let mut text = format!("coordinator = {url:?}\n{}", profile(repository));
-            write!(text, "[clusters.prod]\nhosts = [{:?}]\nport = {}\n", cluster.hosts(), cluster.port())?;
-            let name = format!("w{}", number + 1);
-            let settings = write(bench, &format!("{name}.toml"), &text)?;
-            workers.push(bench.start(&["worker", "--config", &settings, "--name", &name, "--slots", "2"])?);
-        }
-        let mut fleet = Self { url, coordinator, workers };
-        fleet.wait_for_workers(bench, 2).await?;
-        Ok(fleet)
-    }
-
-    async fn wait_for_workers(&mut self, bench: &Workbench, wanted: usize) -> Result<()> {
-        let begun = std::time::Instant::now();
-        loop {
-            let list = bench.run(&["worker", "list", "--coordinator", &self.url]).await?;
-            if list.code == Some(0) && list.lines("worker").len() == wanted {
-                return Ok(());
-            }
-            ensure!(!self.coordinator.ended()?, "the coordinator has ended: {list}");
-            ensure!(begun.elapsed() < PATIENCE, "no {wanted} workers after {PATIENCE:?}: {list}");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    }
-
-    /// Asks all to stop and waits until they have.
-    async fn stop(self) -> Result<()> {
-        for process in self.workers.into_iter().chain([self.coordinator]) {
-            process.signal("TERM").await.ok();
-            let run = process.wait(PATIENCE).await?;
-            ensure!(run.code == Some(0) || run.code == Some(4), "stopped with {:?}: {run}", run.code);
-        }
-        Ok(())
-    }
-}
-
-fn write(bench: &Workbench, name: &str, text: &str) -> Result<String> {
-    let path: PathBuf = bench.path().join(name);
-    std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
-    Ok(path.display().to_string())
-}
-
-fn free_address() -> Result<String> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
+/// A coordinator and two workers; `repositories` are the profiles of coordinator, first and second worker.
+async fn two_workers<'b>(cluster: &TestCluster, bench: &'b Workbench, repositories: [&Path; 3]) -> Result<Fleet<'b>> {
+    let [own, workers @ ..] = repositories.map(Path::to_path_buf);
+    let spec = FleetSpec { repository: own, worker_repositories: workers.to_vec(), ..FleetSpec::new(bench, 2)? };
+    Fleet::start(cluster, bench, spec).await
 }
 
 async fn a_fleet_does_what_the_embedded_mode_does(t: TestContext) -> Result<()> {
@@ -99,16 +40,17 @@ async fn a_fleet_does_what_the_embedded_mode_does(t: TestContext) -> Result<()> 
     embedded.backup("fleet", &[]).await?;
     let bench = Workbench::new(cluster)?;
     let repository = bench.repository();
-    let fleet = Fleet::start(cluster, &bench, [&repository; 3]).await?;
-    let to = ["--coordinator", &fleet.url, "--cluster", "prod"];
+    let fleet = two_workers(cluster, &bench, [&repository; 3]).await?;
+    let url = fleet.url();
+    let to = ["--coordinator", &url, "--cluster", "prod"];
     let backup = bench.run(&[&["backup", "fleet", "main"][..], &to].concat()).await?.expect(0)?;
     ensure!(backup.figure("rows")? == before.rows(), "other rows: {backup}");
     ensure!(bench.files("data")? == embedded.files("data")?, "a fleet stores other objects than the embedded mode");
     let job = backup.text("job_id")?;
-    let listed = bench.run(&["job", "list", "--coordinator", &fleet.url]).await?.expect(0)?;
+    let listed = bench.run(&["job", "list", "--coordinator", &fleet.url()]).await?.expect(0)?;
     ensure!(listed.lines("job").iter().any(|line| line["job_id"] == job.as_str()), "the job is not listed: {listed}");
     for command in ["show", "watch"] {
-        bench.run(&["job", command, &job, "--coordinator", &fleet.url]).await?.expect(0)?;
+        bench.run(&["job", command, &job, "--coordinator", &fleet.url()]).await?.expect(0)?;
     }
     cluster.drop_keyspace("fleet").await?;
     // By its path as well as by its profile.
@@ -127,21 +69,23 @@ async fn a_directory_that_a_worker_does_not_see(t: TestContext) -> Result<()> {
     let bench = Workbench::new(cluster)?;
     let (here, elsewhere) = (bench.repository(), bench.path().join("elsewhere"));
     // One of two: the other one does the work, and the listing says why the one gets nothing.
-    let fleet = Fleet::start(cluster, &bench, [&here, &here, &elsewhere]).await?;
-    let to = ["--coordinator", &fleet.url, "--cluster", "prod"];
+    let fleet = two_workers(cluster, &bench, [&here, &here, &elsewhere]).await?;
+    let url = fleet.url();
+    let to = ["--coordinator", &url, "--cluster", "prod"];
     let backup = bench.run(&[&["backup", "unseen", "main"][..], &to].concat()).await?.expect(0)?;
     ensure!(backup.figure("rows")? == 1, "{backup}");
     ensure!(!elsewhere.join("data").exists(), "the blind worker wrote into another directory");
     let said = format!("{:?}", backup.line("summary")?["warnings"]);
-    let listed = bench.run(&["worker", "list", "--coordinator", &fleet.url]).await?.expect(0)?;
+    let listed = bench.run(&["worker", "list", "--coordinator", &fleet.url()]).await?.expect(0)?;
     let notes = listed.stdout.clone() + &said;
     ensure!(notes.contains("w2") && notes.contains("does not see"), "nobody says that w2 does not see it: {listed}");
     fleet.stop().await?;
     // Both: the job fails and says so.
     let bench = Workbench::new(cluster)?;
     let (here, elsewhere) = (bench.repository(), bench.path().join("elsewhere"));
-    let fleet = Fleet::start(cluster, &bench, [&here, &elsewhere, &elsewhere]).await?;
-    let to = ["--coordinator", &fleet.url, "--cluster", "prod", "--patience", "5s"];
+    let fleet = two_workers(cluster, &bench, [&here, &elsewhere, &elsewhere]).await?;
+    let url = fleet.url();
+    let to = ["--coordinator", &url, "--cluster", "prod", "--patience", "5s"];
     let backup = bench.run(&[&["backup", "unseen", "main"][..], &to].concat()).await?;
     backup.refused(1, &["invalid", "conflict", "unavailable"], &["does not see"])?;
     fleet.stop().await?;
@@ -155,16 +99,14 @@ async fn a_killed_worker_loses_no_row(t: TestContext) -> Result<()> {
     let before = Remembered::of(cluster, "killed").await?;
     let bench = Workbench::new(cluster)?;
     let repository = bench.repository();
-    let mut fleet = Fleet::start(cluster, &bench, [&repository; 3]).await?;
-    let url = fleet.url.clone();
+    let mut fleet = two_workers(cluster, &bench, [&repository; 3]).await?;
+    let url = fleet.url();
     let to = ["--coordinator", &url, "--cluster", "prod", "--shards", "6", "--rate", "20000"];
     let backup = bench.start(&[&["backup", "killed", "main"][..], &to].concat())?;
     while bench.files("data")?.is_empty() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    fleet.workers[0].signal("KILL").await?;
-    let killed = fleet.workers.remove(0);
-    killed.wait(PATIENCE).await?;
+    fleet.kill_worker(0).await?;
     let backup = backup.wait(Duration::from_secs(300)).await?.expect(0)?;
     ensure!(backup.figure("rows")? == before.rows(), "other rows: {backup}");
     cluster.drop_keyspace("killed").await?;
