@@ -10,7 +10,7 @@ pub mod every_type;
 mod every_type_times;
 pub mod large;
 pub mod shop;
-mod values;
+pub(crate) mod values;
 pub mod zoo;
 
 use anyhow::{Context, Result};

@@ -1,0 +1,88 @@
+//! Generated keyspaces: backup, restore in place or under another name, compared cell by cell with their times.
+
+use std::ops::Range;
+
+use anyhow::{Context, Result, bail, ensure};
+use ringvault_tests::cassandra::{CassandraVersion, ClusterSpec, TestCluster};
+use ringvault_tests::cql::quote;
+use ringvault_tests::oracle::{Scope, compare_keyspaces, read_keyspace, schema};
+use ringvault_tests::product::Workbench;
+use ringvault_tests::runner::{Test, TestContext};
+use ringvault_tests::torture;
+
+const KEYSPACE: &str = "torture";
+const OTHER: &str = "Torture Again";
+
+pub(crate) fn tests() -> Vec<Test> {
+    let on = |version: CassandraVersion, few: Range<u64>, many: Range<u64>| {
+        let name = format!("generated_keyspaces_come_back_on_{}", version.label());
+        let body = move |t: TestContext| {
+            let seeds = if t.long { many.clone() } else { few.clone() };
+            all_come_back(t, seeds)
+        };
+        Test::new(name, body).on(ClusterSpec::one(version))
+    };
+    // Two hundred seeds in all.
+    vec![
+        on(CassandraVersion::V3_11, 180..181, 180..200),
+        on(CassandraVersion::V4_0, 0..0, 160..180).long_only(),
+        on(CassandraVersion::V4_1, 0..0, 140..160).long_only(),
+        on(CassandraVersion::V5_0, 0..5, 0..140),
+    ]
+}
+
+/// The one seed that was asked for.
+pub(crate) fn asked_for() -> Option<u64> {
+    let text = std::env::var("RINGVAULT_TORTURE_SEED").ok()?;
+    Some(text.parse().expect("RINGVAULT_TORTURE_SEED is a number"))
+}
+
+async fn all_come_back(t: TestContext, seeds: Range<u64>) -> Result<()> {
+    let seeds: Vec<u64> = asked_for().map_or_else(|| seeds.collect(), |seed| vec![seed]);
+    let mut wrong = Vec::new();
+    for seed in &seeds {
+        match comes_back(t.cluster(), *seed).await {
+            Ok(told) if !t.long => t.note(format!("seed {seed}: {told}")),
+            Ok(_) => {}
+            Err(error) => wrong.push(format!("seed {seed}: {error:#}")),
+        }
+    }
+    t.note(format!("{} of {} seeds came back", seeds.len() - wrong.len(), seeds.len()));
+    if !wrong.is_empty() {
+        bail!("{}\nRINGVAULT_TORTURE_SEED=… runs one of them", wrong.join("\n"));
+    }
+    Ok(())
+}
+
+async fn comes_back(cluster: &TestCluster, seed: u64) -> Result<String> {
+    let session = cluster.session();
+    cluster.drop_keyspace(OTHER).await?;
+    let made = torture::make(cluster, KEYSPACE, seed).await.context("make the keyspace")?;
+    let before = read_keyspace(session, KEYSPACE).await.context("read what was made")?;
+    let schema_before = schema::read(session, KEYSPACE).await?;
+    let bench = Workbench::new(cluster)?;
+    let flags: &[&str] = match seed % 4 {
+        0 => &[],
+        1 => &["--chunk-size", "7"],
+        2 => &["--shards", "5", "--fetch-size", "3"],
+        _ => &["--compression", "gzip", "--parallel", "1"],
+    };
+    bench.backup(KEYSPACE, flags).await?;
+    let in_place = seed % 3 == 0;
+    let target = if in_place { KEYSPACE } else { OTHER };
+    let restored = if in_place {
+        bench.restore(KEYSPACE, &["--drop", "--yes"]).await?
+    } else {
+        bench.restore(KEYSPACE, &["--keyspace-as", OTHER]).await?
+    };
+    ensure!(restored.figure("rows")? == before.rows(), "{} rows were there: {restored}", before.rows());
+    let after = read_keyspace(session, target).await.context("read the restored keyspace")?;
+    let compared = compare_keyspaces(&before, &after, Scope::ValuesAndTimes);
+    compared.ensure_equal()?;
+    let differences = schema::differences(&schema_before, &schema::read(session, target).await?);
+    ensure!(differences.is_empty(), "the schema differs:\n{}", differences.join("\n"));
+    for keyspace in [KEYSPACE, OTHER] {
+        cluster.run(&[&format!("DROP KEYSPACE IF EXISTS {}", quote(keyspace))]).await?;
+    }
+    Ok(format!("{} tables, {} types, {} statements; {compared}", made.tables, made.types, made.statements))
+}
