@@ -69,6 +69,11 @@ impl Test {
         Self { name: name.into(), needs: None, long_only: false, body }
     }
 
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The same test, on a cluster.
     #[must_use]
     pub fn on(mut self, spec: ClusterSpec) -> Self {

@@ -31,14 +31,16 @@ pub struct ClusterSpec {
     pub auth: bool,
     /// TLS for clients, with the node's certificate from [`Certificates`].
     pub tls: bool,
-    /// Further lines of `cassandra.yaml`, key and value; they come last and must not repeat a key.
+    /// Lines of `cassandra.yaml`, key and value, each instead of the one of the same key that the tests write otherwise.
     pub settings: Vec<(String, String)>,
+    /// The data centre of every node.
+    pub data_center: &'static str,
 }
 
 impl ClusterSpec {
     /// One node without authentication.
     pub fn one(version: CassandraVersion) -> Self {
-        Self { version, nodes: 1, auth: false, tls: false, settings: Vec::new() }
+        Self { version, nodes: 1, auth: false, tls: false, settings: Vec::new(), data_center: "dc1" }
     }
 
     /// Three nodes without authentication.
@@ -69,6 +71,17 @@ impl ClusterSpec {
         self
     }
 
+    /// With this line of `cassandra.yaml`.
+    pub fn with_setting(mut self, key: &str, value: &str) -> Self {
+        self.settings.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// In a data centre of another name than `dc1`.
+    pub fn in_data_center(self, name: &'static str) -> Self {
+        Self { data_center: name, ..self }
+    }
+
     /// The address that every node asks first.
     pub(crate) fn seed(&self) -> String {
         address(0)
@@ -87,6 +100,9 @@ impl std::fmt::Display for ClusterSpec {
         }
         if self.tls {
             write!(f, ", TLS")?;
+        }
+        if self.data_center != "dc1" {
+            write!(f, ", in {}", self.data_center)?;
         }
         for (key, value) in &self.settings {
             write!(f, ", {key} = {value}")?;
@@ -236,7 +252,7 @@ impl TestCluster {
         let create = format!(
             "CREATE KEYSPACE {name} WITH replication = \
              {{'class': 'NetworkTopologyStrategy', '{}': {replication_factor}}}",
-            config::DATA_CENTER
+            self.spec.data_center
         );
         self.run(&[&drop, &create]).await
     }

@@ -9,9 +9,6 @@ use anyhow::{Context, Result};
 use super::cluster::ClusterSpec;
 use super::{CQL_PORT, CassandraVersion, Certificates, STORAGE_PORT, STORAGE_PORT_TLS};
 
-/// The data centre of every node.
-pub(crate) const DATA_CENTER: &str = "dc1";
-
 /// Writes `<directory>/conf/*` for the node at `address`.
 pub(crate) fn write(spec: &ClusterSpec, directory: &Path, address: &str, tls: Option<&Certificates>) -> Result<()> {
     let conf = directory.join("conf");
@@ -22,14 +19,17 @@ pub(crate) fn write(spec: &ClusterSpec, directory: &Path, address: &str, tls: Op
         fs::write(conf.join(name), text).with_context(|| format!("write {name} of the node at {address}"))
     };
     file("cassandra.yaml", &yaml(spec, directory, address, tls))?;
-    file("cassandra-rackdc.properties", &format!("dc={DATA_CENTER}\nrack=rack1\n"))?;
+    file("cassandra-rackdc.properties", &format!("dc={}\nrack=rack1\n", spec.data_center))?;
     file("logback.xml", LOGBACK)
 }
 
 fn yaml(spec: &ClusterSpec, directory: &Path, address: &str, tls: Option<&Certificates>) -> String {
     let mut yaml = String::new();
+    // What a test sets stands instead of what is set here: a node refuses a key that comes twice.
     let mut set = |key: &str, value: &str| {
-        writeln!(yaml, "{key}: {value}").expect("writing to a string does not fail");
+        if !spec.settings.iter().any(|(own, _)| own == key) {
+            writeln!(yaml, "{key}: {value}").expect("writing to a string does not fail");
+        }
     };
     let data = directory.join("data");
     set("cluster_name", "ringvault tests");
@@ -127,7 +127,7 @@ fn yaml(spec: &ClusterSpec, directory: &Path, address: &str, tls: Option<&Certif
         );
     }
     for (key, value) in &spec.settings {
-        set(key, value);
+        writeln!(yaml, "{key}: {value}").expect("writing to a string does not fail");
     }
     yaml
 }

@@ -25,9 +25,6 @@ pub struct Comparison {
     pub cells: u64,
     /// Cells whose times were compared too.
     pub cells_timed: u64,
-    /// Cells whose elements or fields lost times of their own: all have the newest time and the latest expiry now. Not a
-    /// difference, but never silent.
-    pub flattened: u64,
     /// How many differences there are.
     pub differences: u64,
     /// The first of them, for a person.
@@ -55,7 +52,6 @@ impl Comparison {
         self.rows += other.rows;
         self.cells += other.cells;
         self.cells_timed += other.cells_timed;
-        self.flattened += other.flattened;
         self.differences += other.differences;
         let room = NAMED_MAX.saturating_sub(self.named.len());
         self.named.extend(other.named.into_iter().take(room));
@@ -69,9 +65,6 @@ impl fmt::Display for Comparison {
             "{} differences in {} rows, {} cells, {} of them with times",
             self.differences, self.rows, self.cells, self.cells_timed
         )?;
-        if self.flattened > 0 {
-            write!(f, "; {} cells keep only the newest time of their elements", self.flattened)?;
-        }
         self.named.iter().try_for_each(|named| write!(f, "\n  {named}"))
     }
 }
@@ -154,10 +147,8 @@ fn compare_cells(
                     found.differ(|| format!("{} was {} and is {}", at(), shown(&b.value), shown(&a.value)));
                 } else if scope == Scope::ValuesAndTimes && column.times != Times::Unreadable {
                     found.cells_timed += 1;
-                    match time_difference(column, b, a) {
-                        None => {}
-                        Some(_) if is_flattened(column, b, a) => found.flattened += 1,
-                        Some(difference) => found.differ(|| format!("{} {difference}", at())),
+                    if let Some(difference) = time_difference(column, b, a) {
+                        found.differ(|| format!("{} {difference}", at()));
                     }
                 }
             }
@@ -176,18 +167,6 @@ fn time_difference(column: &Column, before: &StoredCell, after: &StoredCell) -> 
     let same = before.expiries.len() == after.expiries.len()
         && before.expiries.iter().zip(&after.expiries).all(|(b, a)| expiries_agree(*b, *a));
     (!same).then(|| format!("expired at {:?} and does at {:?}", before.expiries, after.expiries))
-}
-
-/// Whether all elements have the newest time and the latest expiry that there were.
-fn is_flattened(column: &Column, before: &StoredCell, after: &StoredCell) -> bool {
-    let newest = before.writetimes.iter().flatten().max();
-    let latest = latest_expiry(before);
-    // A field that is null has neither.
-    let there = |cell: &StoredCell| cell.writetimes.iter().map(Option::is_some).collect::<Vec<_>>();
-    let same_time = after.writetimes.iter().flatten().all(|time| Some(time) == newest);
-    let same_expiry = after.fields_there().all(|expiry| expiries_agree(latest, expiry));
-    let as_many = there(before) == there(after);
-    column.times == Times::OfElements && as_many && same_time && same_expiry
 }
 
 /// `None` if any element lives for ever.
