@@ -359,8 +359,8 @@ impl Merge {
         }
         self.counts.missing += left.saturating_sub(right);
         self.counts.fallen_behind += left.saturating_sub(right);
-        if left == right {
-            self.counts.differing += 1;
+        if left == right || self.comparison.allows_extra() {
+            self.counts.differing += 1; // nobody can tell more of them
         }
         self.tell(DifferenceKind::TooMany { left, right }, (Token(token), None), Vec::new(), None, None);
     }

@@ -72,6 +72,13 @@ impl Sent {
         })
     }
 
+    /// The same, of these rows only.
+    #[must_use]
+    pub fn choosing(mut self, choice: RowChoice) -> Self {
+        self.choice = choice;
+        self
+    }
+
     /// Which rows are chosen.
     #[must_use]
     pub fn choice(&self) -> &RowChoice {

@@ -4,10 +4,10 @@
 mod archived;
 mod dump;
 mod inspect;
-mod reading;
+pub(crate) mod reading;
 mod restore;
 mod schema;
-mod sinks;
+pub(crate) mod sinks;
 mod verify;
 
 use std::sync::{
@@ -95,7 +95,7 @@ pub(crate) async fn execute(context: Context, mut assignment: v1::Assignment) ->
 
 /// The error of a blocking task that did not end by itself.
 #[allow(clippy::needless_pass_by_value)] // the shape that map_err asks for
-fn broken_task(error: tokio::task::JoinError) -> Failure {
+pub(crate) fn broken_task(error: tokio::task::JoinError) -> Failure {
     if error.is_cancelled() {
         crate::link::abandoned()
     } else {

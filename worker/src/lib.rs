@@ -2,6 +2,7 @@
 //!
 //! - [`cql`]: everything that touches the driver: connect, inspect, scan, load, capture and apply schema
 //! - [`schema`]: DDL without I/O
+//! - [`live`]: tables compared with a backup in the user's own process
 //! - [`lease_keeper`]: the worker's half of the lease protocol, pure
 //! - `link`: the gRPC link to the coordinator; `attend`: the loop around lease keeper, link and running work
 //! - `execute`: one file an assignment
@@ -14,6 +15,7 @@ pub mod cql;
 mod execute;
 pub mod lease_keeper;
 mod link;
+pub mod live;
 mod places;
 pub mod schema;
 mod settings;

@@ -79,6 +79,30 @@ impl RowChoice {
         covered >= range.end()
     }
 
+    /// The parts of a range that may hold chosen rows, in ring order.
+    #[must_use]
+    pub fn within(&self, range: TokenRange) -> Vec<TokenRange> {
+        if let Some((_, token)) = &self.partition {
+            let alone = token.0.checked_sub(1).and_then(|before| TokenRange::new(Token(before), *token));
+            return alone.filter(|_| range.contains(*token) && self.has_token(*token)).into_iter().collect();
+        }
+        let Some(ranges) = &self.ranges else { return vec![range] };
+        let mut parts: Vec<TokenRange> = ranges
+            .iter()
+            .filter_map(|chosen| TokenRange::new(chosen.start().max(range.start()), chosen.end().min(range.end())))
+            .collect();
+        parts.sort_unstable();
+        // what is named twice is read once
+        let mut joined: Vec<TokenRange> = Vec::new();
+        for part in parts {
+            match joined.last_mut().filter(|last| part.start() <= last.end()) {
+                Some(last) => *last = TokenRange::new(last.start(), last.end().max(part.end())).unwrap_or(*last),
+                None => joined.push(part),
+            }
+        }
+        joined
+    }
+
     /// Whether a row is meant.
     #[must_use]
     pub fn has(&self, layout: &TableLayout, token: Token, row: &DecodedRow) -> bool {

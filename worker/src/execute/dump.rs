@@ -36,6 +36,7 @@ pub(super) async fn dump(context: &Context, assignment: &v1::Assignment, work: v
     let options = scan_options(context, assignment, work.read_consistency(), work.fetch_size, work.values_only);
     let pace = options.pace.clone();
     let scan = TableScan::prepare(&cluster, table, options).await?;
+    check_told(&scan, table)?;
     context.progress.follow(&scan, &pace);
     let behind = match work.resume_parts.last() {
         Some(last) => last_position(context, &repository, scan.layout(), last).await?,
@@ -60,7 +61,7 @@ pub(super) async fn dump(context: &Context, assignment: &v1::Assignment, work: v
         grid,
         parents: work.parent_chunks.iter().map(|chunk| ((chunk.segment, chunk.part), chunk)).collect(),
     };
-    Box::pin(read_segments(context, reading, sink, &store)).await?;
+    Box::pin(read_segments((&context.tasks, &context.progress), reading, sink, &store)).await?;
     context.reporter.finish().await
 }
 
@@ -97,6 +98,23 @@ async fn check_unchanged(cluster: &Cluster, table: &v1::InspectedTable) -> Resul
     }
     let message = format!(
         "table {}.{} was altered or dropped while it was backed up; run the same command with --fresh once the schema is settled",
+        name.keyspace, name.table
+    );
+    Err(Failure::new(ErrorKind::Conflict, message))
+}
+
+/// The index says what the server of the plan could not tell; rows read by another rule would make that a lie.
+fn check_told(scan: &TableScan, table: &v1::InspectedTable) -> Result<(), Failure> {
+    let what = |told: &[v1::Approximation]| -> Vec<(i32, String)> {
+        told.iter().map(|approximation| (approximation.what, approximation.column.clone())).collect()
+    };
+    if what(scan.approximations()) == what(&table.approximations) {
+        return Ok(());
+    }
+    let name = table.table.clone().unwrap_or_default();
+    let message = format!(
+        "the nodes tell other times of table {}.{} than when the backup was planned, as nodes of different releases do; \
+         run the same command with --fresh once all nodes run the same release",
         name.keyspace, name.table
     );
     Err(Failure::new(ErrorKind::Conflict, message))

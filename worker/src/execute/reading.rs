@@ -9,6 +9,7 @@ use std::sync::{
 };
 
 use ringvault_archive::{
+    chunk::Facts,
     row::{LineKind, RowEncoder},
     table::TableLayout,
 };
@@ -16,9 +17,10 @@ use ringvault_proto::{
     error::{ErrorKind, Failure},
     grid::Grid,
 };
+use ringvault_runtime::tasks::Tasks;
 use tokio::sync::mpsc;
 
-use super::{Context, Progress, broken_task, sinks::LineSink};
+use super::{Progress, broken_task, sinks::LineSink};
 use crate::cql::{
     lines::{Position, RowSplitter},
     page::Page,
@@ -32,19 +34,19 @@ const PIECES_QUEUED_MAX: usize = 1;
 
 /// What to read.
 #[derive(Clone, Debug)]
-pub(super) struct Reading {
-    pub(super) scan: TableScan,
-    pub(super) grid: Grid,
-    pub(super) first: u64,
-    pub(super) count: u64,
+pub(crate) struct Reading {
+    pub(crate) scan: TableScan,
+    pub(crate) grid: Grid,
+    pub(crate) first: u64,
+    pub(crate) count: u64,
     /// Go on behind this row of the first segment.
-    pub(super) behind: Option<Position>,
+    pub(crate) behind: Option<Position>,
     /// Rows at most, in all; 0: no limit.
-    pub(super) limit_rows: u64,
+    pub(crate) limit_rows: u64,
 }
 
 /// Takes the pieces of a reading, in order.
-pub(super) trait PieceStore<P>: Sync {
+pub(crate) trait PieceStore<P>: Sync {
     /// Takes pieces; when it returns they are as safe as they get.
     ///
     /// # Errors
@@ -62,8 +64,8 @@ enum Feed {
 ///
 /// # Errors
 /// What reading, encoding or `store` return first; nothing that was not handed to `store` counts as done.
-pub(super) async fn read_segments<S: LineSink>(
-    context: &Context,
+pub(crate) async fn read_segments<S: LineSink>(
+    (tasks, progress): (&Tasks, &Arc<Progress>),
     reading: Reading,
     sink: S,
     store: &impl PieceStore<S::Piece>,
@@ -81,10 +83,10 @@ pub(super) async fn read_segments<S: LineSink>(
         segment: reading.first,
         rows_left: if reading.limit_rows == 0 { u64::MAX } else { reading.limit_rows },
         enough: enough.clone(),
-        progress: context.progress.clone(),
+        progress: progress.clone(),
         sink,
     };
-    let encoded = context.tasks.spawn_blocking(move || encoding.run(pages, &sealed));
+    let encoded = tasks.spawn_blocking(move || encoding.run(pages, &sealed));
     let fetching = fetch(&reading, feed, &enough);
     let storing = async move {
         let mut ready = Vec::new();
@@ -188,13 +190,14 @@ impl<S: LineSink> Encoding<S> {
             let kinds = [(lines.statics, LineKind::Static), (lines.row, LineKind::Row)];
             for kind in kinds.into_iter().filter_map(|(wanted, kind)| wanted.then_some(kind)) {
                 line.clear();
-                let hash = self.encoder.encode(kind, row.cells, row.times, line)?;
+                let hash = self.encoder.encode(kind, row.cells, row.times, row.elements, line)?;
+                let facts = Facts { estimated_cells: row.estimated_cells(kind), ..self.encoder.facts() };
                 if kind == LineKind::Row {
                     rows += 1;
                     self.rows_left -= 1;
                 }
                 bytes += line.len() as u64;
-                if let Some(piece) = self.sink.line(self.segment, kind, line, &hash)?
+                if let Some(piece) = self.sink.line(self.segment, kind, line, &hash, facts)?
                     && sealed.blocking_send(piece).is_err()
                 {
                     return Ok(false);

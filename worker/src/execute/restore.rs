@@ -8,7 +8,9 @@ use std::{sync::Arc, time::Duration};
 use ringvault_archive::{
     chunk::ChunkLines,
     repository::Repository,
-    row::{DecodedRow, RowDecoder},
+    row::{DecodedRow, LineKind, RowDecoder},
+    rows::Now,
+    sent::{Fate, Sent},
     table::TableLayout,
 };
 use ringvault_proto::{
@@ -17,7 +19,10 @@ use ringvault_proto::{
 };
 
 use super::{Context, broken_task, dump::patience};
-use crate::cql::load::{Feed, FeedError, LoadOptions, Loader};
+use crate::{
+    cql::load::{Feed, FeedError, LoadCounts, LoadOptions, Loader},
+    live,
+};
 
 pub(super) async fn restore(
     context: &Context,
@@ -29,13 +34,19 @@ pub(super) async fn restore(
     let cluster = context.places.cluster(&assignment.cluster).await?;
     let repository = context.places.repository(&assignment.repository).await?;
     let options = load_options(context, assignment, &work);
-    let loader = Loader::prepare(&cluster, &layout, &options, &context.clock, &context.entropy).await?;
+    let target = TableLayout::from_message(&live::renamed(table, options.rules.target.as_ref()))?;
+    let loader = Loader::prepare(&cluster, &target, &options, &context.clock, &context.entropy).await?;
+    let rows = Rows {
+        sent: Sent::new(&layout, &options.rules, work.values_only)?,
+        now: live::database_clock(&cluster, &target.keyspace, &context.clock).await?,
+        layout,
+    };
     let mut ahead = Some(fetch(context, &repository, work.chunks.first()).await?);
     for (index, chunk) in work.chunks.iter().enumerate() {
         let lines =
             ahead.take().flatten().ok_or_else(|| Failure::new(ErrorKind::Internal, "a chunk was not fetched"))?;
         let next = fetch(context, &repository, work.chunks.get(index + 1));
-        let (done, next) = tokio::join!(load(context, &loader, &layout, lines, chunk), next);
+        let (done, next) = tokio::join!(load(context, &loader, &rows, lines, chunk), next);
         let done = done?;
         context.reporter.complete(|request| request.chunks.push(done)).await?;
         ahead = Some(next?);
@@ -51,9 +62,8 @@ fn load_options(context: &Context, assignment: &v1::Assignment, work: &v1::Resto
         retry_delay: Duration::from_millis(work.retry_delay_ms),
         patience: patience(assignment),
         values_only: work.values_only,
-        backup_started_us: i64::try_from(work.rules.as_ref().map_or(0, |rules| rules.backup_started_unix_ms))
-            .unwrap_or(i64::MAX)
-            .saturating_mul(1000),
+        read_consistency: work.read_consistency(),
+        rules: work.rules.clone().unwrap_or_default(),
         epoch: context.reporter.lease().epoch.0,
         pace: assignment.pace(),
         rows_per_second_max: assignment.rows_per_second_max,
@@ -76,13 +86,13 @@ async fn fetch(
 async fn load(
     context: &Context,
     loader: &Arc<Loader>,
-    layout: &Arc<TableLayout>,
+    rows: &Rows,
     lines: ChunkLines,
     chunk: &v1::Chunk,
 ) -> Result<v1::ChunkDone, Failure> {
     let (feed, sending) = loader.chunk();
-    let (layout, progress) = (layout.clone(), context.progress.clone());
-    let fed = context.tasks.spawn_blocking(move || feed_lines(feed, lines, &layout));
+    let (rows, progress) = (rows.clone(), context.progress.clone());
+    let fed = context.tasks.spawn_blocking(move || feed_lines(feed, lines, rows));
     let lines_in_all = (chunk.rows + chunk.static_rows).max(1);
     let bytes_per_line = chunk.encoded_bytes / lines_in_all;
     let sent = sending
@@ -112,18 +122,39 @@ async fn load(
         part: chunk.part,
         rows: counts.rows + counts.static_rows,
         cells_expired: counts.cells_expired,
-        rows_skipped: 0,
+        rows_skipped: counts.rows_skipped,
     })
 }
 
-/// Decodes every line and binds it; on a blocking thread.
-fn feed_lines(mut feed: Feed, mut lines: ChunkLines, layout: &TableLayout) -> Result<(), FeedError> {
-    let mut decoder = RowDecoder::new(layout);
+/// What becomes of the rows of a shard.
+#[derive(Clone)]
+struct Rows {
+    layout: Arc<TableLayout>,
+    sent: Sent,
+    now: Now,
+}
+
+/// Decodes every line, makes it what is sent of it, and binds it; on a blocking thread.
+fn feed_lines(mut feed: Feed, mut lines: ChunkLines, rows: Rows) -> Result<(), FeedError> {
+    let Rows { layout, mut sent, now } = rows;
+    let mut decoder = RowDecoder::new(&layout);
     let (mut line, mut row) = (Vec::new(), DecodedRow::default());
     let broken = |error: ringvault_archive::Error| FeedError::Row(error.into());
     while lines.next_line(&mut line).map_err(broken)? {
         decoder.decode(&line, &mut row).map_err(broken)?;
-        feed.push(&row)?;
+        let treated = sent.apply(&mut row, now());
+        let mut counts = LoadCounts { cells_expired: treated.cells_expired, ..LoadCounts::default() };
+        if treated.fate == Fate::Sent {
+            feed.push(&row)?;
+        } else {
+            // of such a line nothing is to be written: it is complete
+            match row.kind() {
+                LineKind::Row => counts.rows = 1,
+                LineKind::Static => counts.static_rows = 1,
+            }
+            counts.rows_skipped = u64::from(treated.fate == Fate::Skipped);
+        }
+        feed.count(counts);
     }
     feed.finish()
 }

@@ -1,18 +1,18 @@
 //! Where encoded lines go: into chunks (dump) or into sums alone (verify).
 
 use ringvault_archive::{
-    chunk::{ChunkWriter, SealedChunk},
+    chunk::{ChunkWriter, Facts, SealedChunk},
     digest::{RowHash, Sums},
     row::LineKind,
 };
 use ringvault_proto::{error::Failure, v1::Compression};
 
 /// Takes the lines of segments, in token order, on a blocking thread.
-pub(super) trait LineSink: Send + 'static {
+pub(crate) trait LineSink: Send + 'static {
     /// What it gives back on the way.
     type Piece: Send + 'static;
 
-    /// Takes one line; gives a piece where the line completed one.
+    /// Takes one line, with what is known of it beside its bytes; gives a piece where the line completed one.
     ///
     /// # Errors
     /// Where the piece can't be made.
@@ -22,6 +22,7 @@ pub(super) trait LineSink: Send + 'static {
         kind: LineKind,
         line: &[u8],
         hash: &RowHash,
+        facts: Facts,
     ) -> Result<Option<Self::Piece>, Failure>;
 
     /// Ends a segment.
@@ -33,16 +34,16 @@ pub(super) trait LineSink: Send + 'static {
 
 /// What a dump gives back.
 #[derive(Debug)]
-pub(super) struct Dumped {
-    pub(super) segment: u64,
+pub(crate) struct Dumped {
+    pub(crate) segment: u64,
     /// The next part of the segment; nothing where a segment ends without further lines.
-    pub(super) chunk: Option<(u32, SealedChunk)>,
-    pub(super) closed: bool,
+    pub(crate) chunk: Option<(u32, SealedChunk)>,
+    pub(crate) closed: bool,
 }
 
 /// Cuts lines into chunks. Part boundaries depend on the segment's rows only.
 #[derive(Debug)]
-pub(super) struct ChunkSink {
+pub(crate) struct ChunkSink {
     compression: Compression,
     rows_max: u64,
     part: u32,
@@ -51,7 +52,7 @@ pub(super) struct ChunkSink {
 
 impl ChunkSink {
     /// Starts with part `part` of the first segment; `rows_max` 0 means that only bytes count.
-    pub(super) fn new(compression: Compression, rows_max: u64, part: u32) -> Self {
+    pub(crate) fn new(compression: Compression, rows_max: u64, part: u32) -> Self {
         Self { compression, rows_max, part, writer: ChunkWriter::new(compression) }
     }
 
@@ -68,7 +69,14 @@ impl ChunkSink {
 impl LineSink for ChunkSink {
     type Piece = Dumped;
 
-    fn line(&mut self, segment: u64, kind: LineKind, line: &[u8], hash: &RowHash) -> Result<Option<Dumped>, Failure> {
+    fn line(
+        &mut self,
+        segment: u64,
+        kind: LineKind,
+        line: &[u8],
+        hash: &RowHash,
+        facts: Facts,
+    ) -> Result<Option<Dumped>, Failure> {
         // A full chunk ends before the next line, so the last chunk of a segment is never empty.
         let piece = if self.writer.is_full(self.rows_max) {
             Some(Dumped { segment, chunk: Some(self.seal()?), closed: false })
@@ -76,6 +84,7 @@ impl LineSink for ChunkSink {
             None
         };
         self.writer.push(line, kind, hash)?;
+        self.writer.note(facts);
         Ok(piece)
     }
 
@@ -88,21 +97,21 @@ impl LineSink for ChunkSink {
 
 /// What a verify gives back: the sums of one segment.
 #[derive(Debug)]
-pub(super) struct Summed {
-    pub(super) segment: u64,
-    pub(super) sums: Sums,
+pub(crate) struct Summed {
+    pub(crate) segment: u64,
+    pub(crate) sums: Sums,
 }
 
 /// Adds lines up.
 #[derive(Debug, Default)]
-pub(super) struct SumSink {
+pub(crate) struct SumSink {
     sums: Sums,
 }
 
 impl LineSink for SumSink {
     type Piece = Summed;
 
-    fn line(&mut self, _: u64, kind: LineKind, _: &[u8], hash: &RowHash) -> Result<Option<Summed>, Failure> {
+    fn line(&mut self, _: u64, kind: LineKind, _: &[u8], hash: &RowHash, _: Facts) -> Result<Option<Summed>, Failure> {
         match kind {
             LineKind::Row => self.sums.add_row(hash),
             LineKind::Static => self.sums.add_static(hash),

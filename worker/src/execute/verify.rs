@@ -2,26 +2,25 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use ringvault_archive::{digest::Sums, repository::Repository, table::TableLayout};
+use ringvault_archive::{digest::Sums, merge::Counts, repository::Repository, rows::diff::sums_of, table::TableLayout};
 use ringvault_proto::{
     error::{ErrorKind, Failure},
     grid::Grid,
-    v1::{self, verify_shard::Against},
+    token::TokenRange,
+    v1::{self, verify_shard::Against as What},
 };
-use tokio::sync::Mutex;
 
 use super::{
     Context,
-    archived::{check_chunk, recorded_sums, sums_as_of},
-    broken_task,
+    archived::check_chunk,
     dump::scan_options,
     reading::{PieceStore, Reading, read_segments},
     sinks::{SumSink, Summed},
 };
-use crate::cql::scan::TableScan;
-
-/// Readings of a segment whose sums differ before it counts as different: cells may expire between two looks.
-const LOOKS_MAX: usize = 3;
+use crate::{
+    cql::scan::TableScan,
+    live::{self, against::Against},
+};
 
 pub(super) async fn verify(
     context: &Context,
@@ -36,9 +35,11 @@ pub(super) async fn verify(
         chunks.entry(chunk.segment).or_default().push(chunk.clone());
     }
     match work.against() {
-        Against::Repository => against_repository(context, &work, &repository, &layout, &chunks).await?,
-        Against::Cluster => against_cluster(context, assignment, &work, table, repository, chunks).await?,
-        Against::Unspecified => {
+        What::Repository => against_repository(context, &work, &repository, &layout, &chunks).await?,
+        What::Cluster => {
+            Box::pin(against_cluster(context, assignment, &work, table, &layout, &repository, chunks)).await?;
+        }
+        What::Unspecified => {
             let message = "the assignment does not say what to verify against; update the worker";
             return Err(Failure::new(ErrorKind::Invalid, message));
         }
@@ -78,119 +79,140 @@ async fn against_cluster(
     assignment: &v1::Assignment,
     work: &v1::VerifyShard,
     table: &v1::InspectedTable,
-    repository: Arc<Repository>,
+    layout: &Arc<TableLayout>,
+    repository: &Arc<Repository>,
     chunks: BTreeMap<u64, Vec<v1::Chunk>>,
 ) -> Result<(), Failure> {
     let cluster = context.places.cluster(&assignment.cluster).await?;
+    let rules = work.rules.clone().unwrap_or_default();
     let options = scan_options(context, assignment, work.read_consistency(), work.fetch_size, work.values_only);
     let pace = options.pace.clone();
-    let scan = TableScan::prepare(&cluster, table, options).await?;
+    let scan = TableScan::prepare(&cluster, &live::renamed(table, rules.target.as_ref()), options).await?;
     context.progress.follow(&scan, &pace);
+    let now = live::database_clock(&cluster, &scan.layout().keyspace, &context.clock).await?;
+    // What a restore has written carries the times that it was given, also where the backup's server could not tell them.
+    let restored = rules.restore_started_unix_ms > 0;
+    let untold = if restored { &[][..] } else { &table.approximations[..] };
+    let clocked = (&context.tasks, now);
+    let against = Against::new(repository, layout, &scan, clocked, &rules, (work.values_only, untold))?;
     let grid = Grid::try_from(work.grid_exponent).map_err(|e| Failure::new(ErrorKind::Invalid, e.to_string()))?;
-    let look = Look { context, scan: &scan, grid, repository: &repository, work, chunks: &chunks };
-    read_segments(context, look.reading(work.segment_first, work.segments), SumSink::default(), &look).await
+    let look = Look { context, against, grid, chunks };
+    look.run(work.segment_first, work.segments).await
 }
 
 /// Compares segments of the table with what the backup holds of them.
 struct Look<'a> {
     context: &'a Context,
-    scan: &'a TableScan,
+    against: Against,
     grid: Grid,
-    repository: &'a Repository,
-    work: &'a v1::VerifyShard,
-    chunks: &'a BTreeMap<u64, Vec<v1::Chunk>>,
+    chunks: BTreeMap<u64, Vec<v1::Chunk>>,
 }
 
 impl PieceStore<Summed> for Look<'_> {
     async fn store(&self, summed: Vec<Summed>) -> Result<(), Failure> {
         let mut verified = Vec::with_capacity(summed.len());
         for Summed { segment, sums } in summed {
-            let chunks = self.chunks.get(&segment).map_or(&[][..], Vec::as_slice);
-            verified.push(self.compare(segment, sums, chunks).await?);
+            verified.push(self.compare(segment, Some(sums)).await?);
         }
         self.context.reporter.complete(|request| request.verified = verified).await
     }
 }
 
-/// Adds up what a second look finds.
-#[derive(Default)]
-struct Total(Mutex<Sums>);
-
-impl PieceStore<Summed> for Total {
-    async fn store(&self, summed: Vec<Summed>) -> Result<(), Failure> {
-        let mut total = self.0.lock().await;
-        for piece in summed {
-            *total += piece.sums;
+impl Look<'_> {
+    /// Neighbouring segments for which sums may say enough are read in one go, the others row by row.
+    async fn run(&self, first: u64, count: u64) -> Result<(), Failure> {
+        let by_sums = |segment: u64| self.range(segment).map(|range| self.against.sums_say_enough(range));
+        let mut next = first;
+        while next < first + count {
+            let start = next;
+            let fast = by_sums(start)?;
+            while next < first + count && by_sums(next)? == fast {
+                next += 1;
+            }
+            if fast {
+                let reading = Reading {
+                    scan: self.against.scan.clone(),
+                    grid: self.grid,
+                    first: start,
+                    count: next - start,
+                    behind: None,
+                    limit_rows: 0,
+                };
+                let progress = (&self.context.tasks, &self.context.progress);
+                read_segments(progress, reading, SumSink::default(), self).await?;
+                continue;
+            }
+            for segment in start..next {
+                let verified = self.compare(segment, None).await?;
+                self.context.reporter.complete(|request| request.verified.push(verified)).await?;
+            }
         }
         Ok(())
     }
-}
 
-impl Look<'_> {
-    fn reading(&self, first: u64, count: u64) -> Reading {
-        Reading { scan: self.scan.clone(), grid: self.grid, first, count, behind: None, limit_rows: 0 }
+    fn range(&self, segment: u64) -> Result<TokenRange, Failure> {
+        let range = self.grid.range(segment);
+        range.ok_or_else(|| Failure::new(ErrorKind::Invalid, format!("the grid has no segment {segment}")))
     }
 
-    async fn compare(&self, segment: u64, found: Sums, chunks: &[v1::Chunk]) -> Result<v1::SegmentVerified, Failure> {
-        let mut expected = Sums::default();
-        for chunk in chunks {
-            expected += recorded_sums(chunk)?;
+    async fn compare(&self, segment: u64, found: Option<Sums>) -> Result<v1::SegmentVerified, Failure> {
+        let chunks = self.chunks.get(&segment).map_or(&[][..], Vec::as_slice);
+        if let Some(found) = found
+            && self.against.same(&sums_of(chunks)?, &found)
+        {
+            let rows = found.rows;
+            return Ok(v1::SegmentVerified { segment, equal: true, rows, ..v1::SegmentVerified::default() });
         }
-        let mut found = found;
-        let mut equal = self.same(&expected, &found);
-        for _ in 0..LOOKS_MAX {
-            if equal {
-                break;
-            }
-            // Cells may have expired since the backup: what is expected now, and does the table hold it?
-            let before = self.expected_now(chunks).await?;
-            found = self.sum_again(segment).await?;
-            let after = self.expected_now(chunks).await?;
-            equal = self.same(&before, &found) || self.same(&after, &found);
-            expected = after;
+        let counts = self.against.count(self.range(segment)?, chunks).await?;
+        if found.is_none() {
+            self.context.progress.add(counts.right, 0);
         }
-        let difference = if equal { String::new() } else { difference(&expected, &found) };
-        Ok(v1::SegmentVerified { segment, equal, difference, rows: found.rows, ..v1::SegmentVerified::default() })
-    }
-
-    fn same(&self, expected: &Sums, found: &Sums) -> bool {
-        expected.rows == found.rows
-            && expected.static_rows == found.static_rows
-            && expected.values == found.values
-            && (self.work.values_only || expected.times == found.times)
-    }
-
-    /// The sums of the backup's rows without what has expired by now.
-    async fn expected_now(&self, chunks: &[v1::Chunk]) -> Result<Sums, Failure> {
-        let now_s = i64::try_from(self.context.clock.unix_ms() / 1000).unwrap_or(i64::MAX);
-        let mut total = Sums::default();
-        for chunk in chunks {
-            let lines = self.repository.fetch_chunk(chunk).await?;
-            let layout = self.scan.layout().clone();
-            let summed = self.context.tasks.spawn_blocking(move || sums_as_of(lines, &layout, Some(now_s)));
-            total += summed.await.map_err(broken_task)??;
-        }
-        Ok(total)
-    }
-
-    async fn sum_again(&self, segment: u64) -> Result<Sums, Failure> {
-        let total = Total::default();
-        read_segments(self.context, self.reading(segment, 1), SumSink::default(), &total).await?;
-        Ok(total.0.into_inner())
+        Ok(v1::SegmentVerified {
+            segment,
+            equal: counts.is_equal(),
+            difference: difference(&counts),
+            rows: found.map_or(counts.right, |found| found.rows),
+            missing: counts.missing,
+            extra: counts.extra,
+            differing: counts.differing,
+        })
     }
 }
 
-/// What differs, without a cell value.
-fn difference(expected: &Sums, found: &Sums) -> String {
-    if expected.rows != found.rows {
-        return format!("{} rows in the backup, {} in the table", expected.rows, found.rows);
+/// What differs, without a cell value; empty where nothing does.
+fn difference(counts: &Counts) -> String {
+    let mut parts = Vec::new();
+    if counts.missing > 0 {
+        parts.push(format!("{} of the backup missing in the table", lines(counts.missing)));
     }
-    if expected.static_rows != found.static_rows {
-        let (expected, found) = (expected.static_rows, found.static_rows);
-        return format!("{expected} partitions with statics in the backup, {found} in the table");
+    if counts.extra > 0 {
+        parts.push(format!("{} of the table not in the backup", lines(counts.extra)));
     }
-    if expected.values == found.values {
-        return "writetimes differ".to_owned();
+    if counts.differing > 0 {
+        let behind = counts.fallen_behind.saturating_sub(counts.missing);
+        let behind =
+            if behind > 0 { format!(" ({behind} of them lack cells or hold older ones)") } else { String::new() };
+        parts.push(format!("{} differ{behind}", lines(counts.differing)));
     }
-    "values differ".to_owned()
+    parts.join(", ")
+}
+
+/// Rows and partitions' statics are counted alike.
+fn lines(count: u64) -> String {
+    if count == 1 { "1 row".to_owned() } else { format!("{count} rows") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_is_told_in_numbers() {
+        let counts = Counts { left: 9, right: 9, missing: 1, extra: 0, differing: 3, fallen_behind: 3 };
+        assert_eq!(
+            difference(&counts),
+            "1 row of the backup missing in the table, 3 rows differ (2 of them lack cells or hold older ones)"
+        );
+        assert_eq!(difference(&Counts { left: 9, right: 9, ..Counts::default() }), "");
+    }
 }
