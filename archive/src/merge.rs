@@ -4,21 +4,24 @@
 //! are past the token. The side that lags is asked next, so that little waits. Where much waits nevertheless (a huge
 //! partition that one side lacks), rows first wait without their lines, then only as a count and a sum.
 //!
-//! - here: who waits for whom, and what that comes to; `compare`: whether two rows are the same
+//! - here: who waits for whom, and what that comes to; `stream`: one side and what of it waits; `compare`: whether two
+//!   rows are the same
 //!
 //! Deliberately absent: where rows come from; they are any [`RowSource`].
 
 mod compare;
+mod stream;
 
-use std::{collections::BTreeMap, ops::ControlFlow};
+use std::ops::ControlFlow;
 
 use ringvault_proto::{error::Failure, token::Token};
 
 pub use self::compare::{Comparison, Rule};
+use self::stream::{Flood, Stream, Waiting};
 use crate::{
     error::{Error, Result},
     repository::blocking,
-    row::{DecodedRow, RowDecoder},
+    row::DecodedRow,
     rows::{KeyedRow, RowKey, RowSource},
 };
 
@@ -133,47 +136,6 @@ impl std::ops::AddAssign for Counts {
     }
 }
 
-/// A row without its counterpart yet.
-struct Waiting {
-    digest: u128,
-    /// Nothing where too many lines wait.
-    line: Option<Box<[u8]>>,
-    as_of_s: Option<i64>,
-    ended: bool,
-}
-
-/// One side.
-struct Stream {
-    decoder: RowDecoder,
-    /// The token of its last row.
-    at: Option<Token>,
-    ended: bool,
-    waiting: BTreeMap<(Token, RowKey), Waiting>,
-    bytes: usize,
-    as_of_s: Option<i64>,
-}
-
-impl Stream {
-    /// Whether no row of this token can come any more.
-    fn is_past(&self, token: Token) -> bool {
-        self.ended || self.at.is_some_and(|at| at > token)
-    }
-
-    fn take(&mut self, place: &(Token, RowKey)) -> Option<Waiting> {
-        let found = self.waiting.remove(place)?;
-        self.bytes -= found.line.as_ref().map_or(0, |line| line.len());
-        Some(found)
-    }
-}
-
-/// Rows of one token that are only counted and added up.
-#[derive(Default)]
-struct Flood {
-    token: i64,
-    rows: [u64; 2],
-    sums: [u128; 2],
-}
-
 /// Takes the rows of both sides and tells how they differ.
 pub struct Merge {
     comparison: Comparison,
@@ -189,15 +151,7 @@ impl Merge {
     /// Compares as `comparison` says.
     #[must_use]
     pub fn new(comparison: Comparison) -> Self {
-        let stream = |side| Stream {
-            decoder: RowDecoder::new(comparison.layout(side)),
-            at: None,
-            ended: false,
-            waiting: BTreeMap::new(),
-            bytes: 0,
-            as_of_s: None,
-        };
-        let streams = [stream(Side::Left), stream(Side::Right)];
+        let streams = [Side::Left, Side::Right].map(|side| Stream::new(comparison.layout(side)));
         Self {
             comparison,
             streams,
@@ -264,8 +218,7 @@ impl Merge {
         }
         let digest = self.comparison.digest(side, &row.row);
         if let Some(flood) = self.flood.as_mut().filter(|flood| flood.token == row.token.0) {
-            flood.rows[side as usize] += 1;
-            flood.sums[side as usize] = flood.sums[side as usize].wrapping_add(digest);
+            flood.add(side, digest);
             return Ok(());
         }
         let place = (row.token, row.key);
@@ -315,18 +268,10 @@ impl Merge {
     /// From here on rows of this token are only counted and added up.
     fn drown(&mut self, token: Token) {
         let mut flood = Flood { token: token.0, ..Flood::default() };
-        for (index, stream) in self.streams.iter_mut().enumerate() {
-            let mut rest = stream.waiting.split_off(&(token, RowKey::LEAST));
-            let behind = match token.0.checked_add(1) {
-                Some(next) => rest.split_off(&(Token(next), RowKey::LEAST)),
-                None => BTreeMap::new(),
-            };
-            for waiting in rest.into_values() {
-                stream.bytes -= waiting.line.as_ref().map_or(0, |line| line.len());
-                flood.rows[index] += 1;
-                flood.sums[index] = flood.sums[index].wrapping_add(waiting.digest);
+        for side in [Side::Left, Side::Right] {
+            for waiting in self.streams[side as usize].take_token(token) {
+                flood.add(side, waiting.digest);
             }
-            stream.waiting.extend(behind);
         }
         self.flood = Some(flood);
     }

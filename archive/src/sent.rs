@@ -112,16 +112,11 @@ impl Sent {
                 continue;
             }
             treated.changed |= fill(row, index, stand_in);
-            if self.ttl == Ttl::OriginalExpiry {
-                let ended = take_ended(row, index, &column.cql_type, now_s);
-                treated.cells_expired += ended;
-                treated.changed |= ended > 0;
-                if row.cell(index).is_none() {
-                    continue;
-                }
-            }
-            left = true;
             treated.changed |= self.set_times(row, index);
+            let ended = take_ended(row, index, &column.cql_type, now_s);
+            treated.cells_expired += ended;
+            treated.changed |= ended > 0;
+            left |= row.cell(index).is_some();
         }
         if treated.cells_expired > 0 && !left {
             treated.fate = Fate::Expired;

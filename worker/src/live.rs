@@ -41,7 +41,7 @@ use crate::{
     },
 };
 
-/// Differing runs of segments are looked at as they are found; so many segments are read in one go.
+/// Segments whose sums are read in one go; those that differ are then looked at before others are read.
 const RUN_SEGMENTS: u64 = 64;
 
 /// How a live table is read.
@@ -182,7 +182,8 @@ impl LiveTable {
             let chosen: Vec<u64> = (first..first + count).filter(touched).collect();
             first += count;
             report.segments += chosen.len() as u64;
-            for run in chosen.chunk_by(|segment, next| segment + 1 == *next) {
+            let fast = |segment: u64| grid.range(segment).is_some_and(|range| against.sums_say_enough(range));
+            for run in chosen.chunk_by(|segment, next| segment + 1 == *next && fast(*segment) == fast(*next)) {
                 let broken_off = self.diff_run(&against, index, options, run, &mut report, &mut told).await?;
                 if broken_off {
                     return Ok(report);
@@ -192,7 +193,7 @@ impl LiveTable {
         Ok(report)
     }
 
-    /// Compares neighbouring segments; whether `told` broke off.
+    /// Compares neighbouring segments, of which sums say enough or of none; whether `told` broke off.
     async fn diff_run(
         &self,
         against: &Against,
@@ -203,8 +204,8 @@ impl LiveTable {
         told: &mut (impl FnMut(Difference) -> ControlFlow<()> + Send),
     ) -> Result<bool, Failure> {
         let grid = index.grid();
-        let cut = |segment: &u64| grid.range(*segment).is_some_and(|range| !against.sums_say_enough(range));
-        let found = if run.iter().any(cut) { None } else { Some(self.sums(index, run).await?) };
+        let fast = |segment: &u64| grid.range(*segment).is_some_and(|range| against.sums_say_enough(range));
+        let found = if run.iter().all(fast) { Some(self.sums(index, run).await?) } else { None };
         for (place, &segment) in run.iter().enumerate() {
             let (Some(range), chunks) = (grid.range(segment), index.segment_chunks(segment)) else { continue };
             let left = sums_of(chunks)?;

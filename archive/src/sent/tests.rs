@@ -66,11 +66,13 @@ fn what_has_no_writetime_gets_the_rows_newest_or_the_backups_start() {
 }
 
 #[test]
-fn ttls_restart_or_are_dropped_and_nothing_ends_by_then() {
-    let restart = v1::RowRules { ttl: Ttl::Restart.into(), ..rules() };
+fn ttls_restart_or_are_dropped_and_nothing_ends_before_then() {
+    let mut restart = sent(v1::RowRules { ttl: Ttl::Restart.into(), ..rules() });
     let mut ended = row(until(10_000_000, 70), at(3));
-    assert_eq!(sent(restart).apply(&mut ended, 5000).cells_expired, 0);
+    assert_eq!(restart.apply(&mut ended, 1059).cells_expired, 0);
     assert_eq!(ended.time(1), until(10_000_000, 1000 + 60));
+    let mut ended_again = row(until(10_000_000, 70), at(3));
+    assert_eq!(restart.apply(&mut ended_again, 1060).cells_expired, 1);
     let drop = v1::RowRules { ttl: Ttl::Drop.into(), ..rules() };
     let mut ended = row(until(1, 70), at(3));
     sent(drop).apply(&mut ended, 5000);

@@ -55,8 +55,9 @@ impl Against {
         rules: &v1::RowRules,
         (values_only, untold): (bool, &[v1::Approximation]),
     ) -> Result<Self, Failure> {
-        let sent = Sent::new(layout, rules, values_only)?;
-        let by_times = sent.keeps_writetimes();
+        // Expiries count also where no times are compared: what has ended is not expected.
+        let sent = Sent::new(layout, rules, false)?;
+        let by_times = !values_only && sent.keeps_writetimes();
         let by_rule = match rules.if_exists() {
             IfExists::Append => Rule::Among,
             IfExists::OnlyMissing => Rule::LeftAlone,
