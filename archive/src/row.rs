@@ -52,7 +52,7 @@ pub struct CellTime {
 }
 
 /// What a line holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum LineKind {
     /// A row: all key columns and the regular columns.
     #[default]

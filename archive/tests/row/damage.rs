@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use ringvault_archive::{
     cql_type::CqlType,
-    row::{CellTime, DecodedRow, ElementTimes, LineKind, RowDecoder, RowEncoder},
+    row::{CellTime, DecodedRow, ElementTimes, LineKind, RowDecoder, RowEncoder, elements},
     table::{ColumnRole, TableLayout},
 };
 use ringvault_proto::error::ErrorKind;
@@ -26,8 +26,15 @@ fn decode(layout: &TableLayout, line: &[u8]) -> Result<DecodedRow, String> {
 fn line_of(layout: &TableLayout, cell: &[u8]) -> Vec<u8> {
     let mut line = Vec::new();
     let time = CellTime { writetime: Some(1_700_000_000_000_000), expiry: Some(1_700_000_060) };
+    let mut times = ElementTimes::default();
+    if layout.columns[1].has_element_times()
+        && let Some(found) = elements(&layout.columns[1].cql_type, cell)
+    {
+        let at = |index| CellTime { writetime: Some(1_700_000_000_000_000 + i64::from(index == 0)), expiry: None };
+        times.set(1, found.iter().enumerate().map(|(index, element)| (!element.is_null).then(|| at(index))));
+    }
     RowEncoder::new(layout)
-        .encode(LineKind::Row, &[Some(&[0, 0, 0, 1]), Some(cell)], &[time; 2], &ElementTimes::NONE, &mut line)
+        .encode(LineKind::Row, &[Some(&[0, 0, 0, 1]), Some(cell)], &[time; 2], &times, &mut line)
         .expect("a row");
     line.pop();
     line
@@ -37,8 +44,9 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_cut_line_is_corrupt(cql_type in any_type(), seed: u64) {
-        let layout = table_of(cql_type);
+    fn a_cut_line_is_corrupt(cql_type in any_type(), seed: u64, multi_cell: bool) {
+        let mut layout = table_of(cql_type);
+        layout.columns[1].multi_cell = multi_cell;
         let line = line_of(&layout, &value_of(&layout.columns[1].cql_type, &mut Dice(seed)));
         for end in 0..line.len() {
             prop_assert!(decode(&layout, &line[..end]).is_err(), "{}", String::from_utf8_lossy(&line[..end]));
@@ -47,8 +55,9 @@ proptest! {
     }
 
     #[test]
-    fn a_changed_line_is_corrupt_or_has_another_hash_or_other_times(cql_type in any_type(), seed: u64) {
-        let layout = table_of(cql_type);
+    fn a_changed_line_is_corrupt_or_has_another_hash_or_other_times(cql_type in any_type(), seed: u64, multi_cell: bool) {
+        let mut layout = table_of(cql_type);
+        layout.columns[1].multi_cell = multi_cell;
         let mut dice = Dice(seed);
         let line = line_of(&layout, &value_of(&layout.columns[1].cql_type, &mut dice));
         let good = decode(&layout, &line).expect("as written");
@@ -129,6 +138,48 @@ fn every_deviation_of_a_line_is_named() {
         let error = decode(&layout, line.as_bytes()).expect_err(line);
         assert!(error.contains(part), "{line}: {error}");
     }
+}
+
+#[test]
+fn times_of_elements_that_are_not_those_of_the_value_are_named() {
+    let mut layout = table_of(CqlType::Map(Box::new(CqlType::Int), Box::new(CqlType::Int)));
+    layout.columns[1].multi_cell = true;
+    let fields = ["a", "b"].map(|name| (name.to_owned(), CqlType::Int)).to_vec();
+    let udt = CqlType::Udt(std::sync::Arc::new(ringvault_archive::cql_type::UdtType { name: "t".to_owned(), fields }));
+    layout.columns.push(column("u", ColumnRole::Regular, udt));
+    layout.columns[2].multi_cell = true;
+    layout.columns.push(column("w", ColumnRole::Regular, CqlType::List(Box::new(CqlType::Int))));
+    layout.columns[3].multi_cell = true;
+    let of = |times: &str| {
+        format!(
+            "{{\"k\":1,\"v\":{{\"1\":1,\"2\":2}},\"u\":{{\"a\":null,\"b\":2}},\"w\":[1,2],\"$\":{{\"c\":{{{times}}}}}}}"
+        )
+    };
+    let good = decode(&layout, of("\"v\":{\"e\":[[1],[2,9]]}").as_bytes()).expect("as it should be");
+    assert_eq!(good.time(1), CellTime { writetime: Some(2), expiry: None });
+    for (times, part) in [
+        ("\"v\":{\"e\":[[1],[1]]}", "all the same"),
+        ("\"v\":{\"e\":[[1]]}", "another number"),
+        ("\"v\":{\"e\":[[1],[2],[3]]}", "another number"),
+        ("\"v\":{\"e\":[]}", "another number"),
+        ("\"v\":{\"e\":[null,[2]]}", "an array is wanted"),
+        ("\"v\":{\"e\":[[1],[2,9,9]]}", "do not end"),
+        ("\"v\":{\"e\":[[1],[]]}", "integer"),
+        ("\"v\":{\"e\":[[1],[2,null]]}", "integer"),
+        ("\"v\":{\"e\":[[1],[2],]}", "another number"),
+        ("\"v\":{\"e\":[[1],[2]}", "a comma or an end"),
+        ("\"v\":{\"e\":[[1],[2]],\"w\":1}", "do not end"),
+        ("\"v\":{\"e\":{}}", "an array is wanted"),
+        ("\"u\":{\"e\":[[1],[2]]}", "null has times"),
+        ("\"u\":{\"e\":[null,[2]]}", "all the same"),
+        ("\"w\":{\"e\":[[1],[2]]}", "a cell that has none"),
+    ] {
+        let error = decode(&layout, of(times).as_bytes()).expect_err(times);
+        assert!(error.contains(part), "{times}: {error}");
+    }
+    layout.columns[1].multi_cell = false;
+    let error = decode(&layout, of("\"v\":{\"e\":[[1],[2]]}").as_bytes()).expect_err("a frozen map");
+    assert!(error.contains("a cell that has none"), "{error}");
 }
 
 #[test]

@@ -27,6 +27,9 @@ struct Example {
     writetimes: Vec<Option<i64>>,
     #[serde(default)]
     expiries: Vec<Option<i64>>,
+    /// Column, and of each element writetime and expiry.
+    #[serde(default)]
+    elements: Vec<(usize, Vec<Option<(Option<i64>, Option<i64>)>>)>,
     /// Without the newline.
     line: String,
     hash_values: String,
@@ -65,6 +68,15 @@ impl Example {
         let of = |times: &[Option<i64>]| times.get(column).copied().flatten();
         CellTime { writetime: of(&self.writetimes), expiry: of(&self.expiries) }
     }
+
+    fn element_times(&self) -> ElementTimes {
+        let mut all = ElementTimes::default();
+        let time = |time: (Option<i64>, Option<i64>)| CellTime { writetime: time.0, expiry: time.1 };
+        for (column, times) in &self.elements {
+            assert_eq!(all.set(*column, times.iter().map(|of| of.map(time))), None, "{}", self.what);
+        }
+        all
+    }
 }
 
 #[test]
@@ -79,8 +91,9 @@ fn the_golden_lines_are_written_and_read() {
         let raw: Vec<Option<&[u8]>> = cells.iter().map(Option::as_deref).collect();
         let times: Vec<CellTime> = (0..raw.len()).map(|column| example.time(column)).collect();
 
+        let elements = example.element_times();
         let mut line = Vec::new();
-        let hash = RowEncoder::new(&layout).encode(kind, &raw, &times, &ElementTimes::NONE, &mut line).expect(&what);
+        let hash = RowEncoder::new(&layout).encode(kind, &raw, &times, &elements, &mut line).expect(&what);
         assert_eq!(String::from_utf8_lossy(&line), format!("{}\n", example.line), "{what}");
         let hashes = (hex::encode(hash.values), hex::encode(hash.times));
         assert_eq!(hashes, (example.hash_values.clone(), example.hash_times.clone()), "{what}");
@@ -91,6 +104,10 @@ fn the_golden_lines_are_written_and_read() {
         for (index, column) in layout.columns.iter().enumerate() {
             let held = kind.holds(column.role).then_some(raw[index]).flatten();
             assert_eq!(row.cell(index), held, "{what}");
+            assert_eq!(row.element_times(index), elements.of(index), "{what}");
+            if elements.of(index).is_some() {
+                continue;
+            }
             let time = if held.is_some() && !column.role.is_key() { times[index] } else { CellTime::default() };
             assert_eq!(row.time(index), time, "{what}");
         }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use ringvault_archive::{
     cql_type::CqlType,
     digest::RowHash,
-    row::{CellTime, DecodedRow, ElementTimes, LineKind, RowDecoder, RowEncoder},
+    row::{CellTime, DecodedRow, ElementTimes, LineKind, RowDecoder, RowEncoder, elements},
     table::TableLayout,
 };
 
@@ -108,6 +108,68 @@ proptest! {
         let mut again = Vec::new();
         RowEncoder::new(&layout).encode_row(&row, &mut again).expect("as before");
         prop_assert_eq!(again, line);
+    }
+
+    #[test]
+    fn times_of_elements_survive_and_decide_the_hash(cql_type in any_type(), seed: u64, spread in 1u64..4) {
+        let mut layout = table_of(cql_type);
+        layout.columns[1].multi_cell = true;
+        let cql_type = layout.columns[1].cql_type.clone();
+        let mut dice = Dice(seed);
+        let cell = value_of(&cql_type, &mut dice);
+        let Some(found) = elements(&cql_type, &cell).filter(|_| layout.columns[1].has_element_times()) else {
+            return Ok(());
+        };
+        let mut time = || CellTime {
+            writetime: (dice.below(4) > 0).then(|| dice.below(spread) as i64),
+            expiry: (dice.below(2) > 0).then(|| dice.below(spread) as i64),
+        };
+        let given: Vec<_> = found.iter().map(|element| (!element.is_null).then(&mut time)).collect();
+        let mut times = ElementTimes::default();
+        let shared = times.set(1, given.iter().copied());
+        let cells = [Some(KEY), Some(&cell[..])];
+        let whole = [CellTime::default(), shared.unwrap_or_default()];
+        let mut line = Vec::new();
+        let mut encoder = RowEncoder::new(&layout);
+        let hash = encoder.encode(LineKind::Row, &cells, &whole, &times, &mut line).expect("a row");
+        let latest = given.iter().flatten().filter_map(|time| time.expiry).max();
+        prop_assert_eq!(encoder.facts().expiry_s_max, latest.unwrap_or(0));
+        serde_json::from_slice::<serde_json::Value>(&line).expect("JSON");
+        let mut row = DecodedRow::default();
+        RowDecoder::new(&layout).decode(&line, &mut row).expect("a line");
+        prop_assert_eq!(row.element_times(1), times.of(1));
+        prop_assert_eq!(row.elements(), &times);
+        prop_assert_eq!(row.hash(), hash);
+        let mut again = Vec::new();
+        prop_assert_eq!(encoder.encode_row(&row, &mut again).expect("as before"), hash);
+        prop_assert_eq!(&again, &line);
+        // the hash covers the writetime of every element, and no expiry
+        for at in 0..given.len() {
+            let Some(old) = given[at] else { continue };
+            let mut changed = given.clone();
+            changed[at] = Some(CellTime { writetime: Some(77), ..old });
+            row.set_element_times(1, changed.clone());
+            prop_assert!(encoder.encode_row(&row, &mut again).expect("a row").times != hash.times);
+            changed[at] = Some(CellTime { expiry: Some(77), ..old });
+            row.set_element_times(1, changed);
+            prop_assert_eq!(encoder.encode_row(&row, &mut again).expect("a row"), hash);
+        }
+        row.set_element_times(1, given.iter().copied());
+        // without some of its elements it is the value of the others
+        let keep = |time: CellTime| time.expiry.is_none_or(|expiry| expiry > 0);
+        let differ = row.element_times(1).is_some();
+        let gone = row.retain_elements(1, &cql_type, keep);
+        if differ {
+            prop_assert_eq!(gone, given.iter().flatten().filter(|time| !keep(**time)).count());
+            let left = row.cell(1).map(|cell| elements(&cql_type, cell).expect("well framed"));
+            let left: Vec<_> = left.into_iter().flatten().filter(|element| !element.is_null).map(|e| e.framed).collect();
+            let pairs = found.iter().zip(&given);
+            let expected = pairs.filter(|(_, time)| time.is_some_and(keep)).map(|(element, _)| element.framed);
+            prop_assert_eq!(left, expected.collect::<Vec<_>>());
+            again.clear();
+            encoder.encode_row(&row, &mut again).expect("a row");
+            RowDecoder::new(&layout).decode(&again, &mut DecodedRow::default()).expect("a line");
+        }
     }
 }
 
