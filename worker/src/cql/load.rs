@@ -4,15 +4,21 @@
 //!
 //! Invariants: no row is skipped silently; every failure ends in an error that names table and token range. Writes carry
 //! explicit timestamps and may be repeated, but for two kinds: non-frozen lists count their attempts in their timestamp, and
-//! counters are read before anything is added. So a chunk is loaded at most once under one epoch.
+//! counters are read before anything is added. So a chunk is loaded at most once under one epoch. Where other rows may stand
+//! in the table, nothing is written that would delete: collections are added to, lists are read first.
 //!
-//! Deliberately absent: where rows come from, checking their sums, what to restore next.
+//! Deliberately absent: where rows come from, what the rules make of them, checking their sums, what to restore next.
 
 mod bind;
+mod columns;
 mod counter;
 mod counter_send;
+mod group;
 mod limits;
+mod lists;
+mod missing;
 mod pack;
+mod read;
 mod send;
 mod statements;
 mod window;
@@ -33,12 +39,15 @@ use ringvault_runtime::{clock::Clock, entropy::Entropy};
 use tokio::sync::{Semaphore, mpsc};
 
 use self::{
-    bind::{Binder, TimeRules},
+    bind::{Binder, Write},
+    columns::Columns,
     counter::CounterRow,
     counter_send::CounterStatements,
+    missing::WantedLine,
     pack::{Limits, Pack, Packer},
+    read::{Beside, Reads},
     send::Sender,
-    statements::Statements,
+    statements::{Carried, Statements},
     window::Window,
 };
 use super::{
@@ -116,7 +125,6 @@ impl AddAssign for LoadCounts {
 #[derive(Debug)]
 pub struct Loader {
     layout: TableLayout,
-    rules: TimeRules,
     limits: Limits,
     ring: Vec<i64>,
     sender: Sender,
@@ -124,11 +132,12 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Prepares the statements and reads the server's thresholds and clock.
+    /// Prepares the statements and reads the server's thresholds and clock. `layout`: the backup's columns, under the name of
+    /// the table that is written.
     ///
     /// # Errors
-    /// `Invalid` where the table does not have the backup's columns, `NotFound` without its keyspace, `Unavailable` where
-    /// nobody answers.
+    /// `Invalid` where the table does not have the backup's columns, `NotFound` without its keyspace, `Conflict` for counters
+    /// that are to be appended, `Unavailable` where nobody answers.
     pub async fn prepare(
         cluster: &Arc<Cluster>,
         layout: &TableLayout,
@@ -143,16 +152,18 @@ impl Loader {
         let ahead_ms = cluster.clock_ahead_ms(host).await?;
         let now_us = (i64::try_from(clock.unix_ms()).unwrap_or(i64::MAX) + ahead_ms).saturating_mul(1000);
         let settings = thresholds(cluster, host).await;
-        let rules =
-            TimeRules { values_only: options.values_only, fallback: started_us(&options.rules), list_fallback: now_us };
+        let beside = beside(layout, &options.rules)?;
+        let carried = Carried::of(&options.rules, options.values_only);
         let (statements, counters) = if layout.counter {
             (None, Some(CounterStatements::prepare(cluster, layout, consistency).await?))
         } else {
-            (Some(Statements::prepare(cluster, layout, options.values_only, consistency).await?), None)
+            (Some(Statements::prepare(cluster, layout, carried, consistency).await?), None)
         };
+        let reads = Reads::prepare(cluster, layout, beside, super::consistency(options.read_consistency)).await?;
+        let landing_time = limits::landing_time(&settings);
         if layout.counter && options.epoch > 1 {
             // what an earlier holder of the shard had under way must land before a counter is read
-            tokio::time::sleep(counter_send::LANDING_TIME).await;
+            tokio::time::sleep(landing_time).await;
         }
         let sender = Sender {
             cluster: cluster.clone(),
@@ -160,8 +171,12 @@ impl Loader {
             table: layout.table.clone(),
             statements,
             counters,
+            reads,
             consistency,
-            values_only: options.values_only,
+            carried,
+            started_us: i64::try_from(options.rules.backup_started_unix_ms).unwrap_or(i64::MAX).saturating_mul(1000),
+            now_us,
+            landing_time,
             epoch: options.epoch,
             retries: if options.retries == 0 { RETRIES } else { options.retries },
             backoff: send::backoff(if options.retry_delay.is_zero() { RETRY_DELAY } else { options.retry_delay }),
@@ -174,7 +189,6 @@ impl Loader {
         };
         Ok(Arc::new(Self {
             layout: layout.clone(),
-            rules,
             limits: limits::limits(&settings, options.batch_rows_max),
             ring: cluster.ring().tokens().iter().map(|(token, _)| token.0).collect(),
             sender,
@@ -188,7 +202,8 @@ impl Loader {
         let (queue, works) = mpsc::channel(QUEUE_BATCHES_MAX);
         let room = Arc::new(Semaphore::new(LOAD_BYTES_MAX));
         let feed = Feed {
-            binder: Binder::new(self.layout.clone(), self.rules),
+            binder: Binder::new(self.layout.clone(), self.sender.reads.beside != Beside::Nothing),
+            columns: Columns::of(&self.layout),
             packer: Packer::new(self.limits, self.ring.clone()),
             queue,
             room: room.clone(),
@@ -200,9 +215,18 @@ impl Loader {
     }
 }
 
-/// When the backup began, in microseconds: the writetime of markers of rows.
-fn started_us(rules: &v1::RowRules) -> i64 {
-    i64::try_from(rules.backup_started_unix_ms).unwrap_or(i64::MAX).saturating_mul(1000)
+/// What may stand in the table beside the backup's rows.
+fn beside(layout: &TableLayout, rules: &v1::RowRules) -> Result<Beside> {
+    match rules.if_exists() {
+        v1::IfExists::Unspecified | v1::IfExists::Fail | v1::IfExists::Truncate => Ok(Beside::Nothing),
+        v1::IfExists::OnlyMissing => Ok(Beside::Untouchable),
+        v1::IfExists::Append if !layout.counter => Ok(Beside::Others),
+        v1::IfExists::Append => Err(Error::conflict(format!(
+            "{}.{} counts: a backup can't be appended to counters, since nobody knows what of them stands in it; restore it \
+             elsewhere, or with --if-exists truncate or only-missing",
+            layout.keyspace, layout.table
+        ))),
+    }
 }
 
 /// The settings of the server that bound batches; those that can't be read are left out.
@@ -233,7 +257,9 @@ enum Work {
     /// One request's writes.
     Pack(Pack),
     /// A write that must stand alone.
-    List(Box<bind::Write>),
+    List(Box<Write>),
+    /// A line that is written only where nothing else stands.
+    Missing(Box<WantedLine>),
     /// A row of counters.
     Counter(CounterRow),
     /// Every row was fed; what was complete without a write.
@@ -251,6 +277,7 @@ struct Parcel {
 #[derive(Debug)]
 pub struct Feed {
     binder: Binder,
+    columns: Columns,
     packer: Packer,
     queue: mpsc::Sender<Parcel>,
     room: Arc<Semaphore>,
@@ -271,7 +298,7 @@ pub enum FeedError {
 }
 
 impl Feed {
-    /// Binds a row and hands it on. Blocks while the queue is full: not for an async thread.
+    /// Binds a row, as it is to be sent, and hands it on. Blocks while the queue is full: not for an async thread.
     ///
     /// # Errors
     /// `Corrupt` for a row without a complete key; `Ended` where the sending has failed.
@@ -279,12 +306,14 @@ impl Feed {
         if self.loader.layout.counter {
             return self.push_counter(row);
         }
-        let now_s = self.loader.sender.now_s();
         let mut writes = Vec::new();
-        let bound = self.binder.bind(row, now_s, |write| writes.push(write))?;
-        self.done_at_once.cells_expired += bound.cells_expired;
-        if bound.writes == 0 {
+        if self.binder.bind(row, |write| writes.push(write))? == 0 {
             self.count_line(row.kind());
+        }
+        if self.loader.sender.reads.beside == Beside::Untouchable && !writes.is_empty() {
+            let line = WantedLine::of(row, &self.loader.layout, &self.columns, writes)?;
+            let bytes = line.bytes();
+            return self.hand_on(Work::Missing(Box::new(line)), bytes);
         }
         for write in writes {
             if write.shape.is_list() {
@@ -414,6 +443,7 @@ impl Loader {
         match parcel.work {
             Work::Pack(pack) => self.sender.send(pack.writes, &self.window).await,
             Work::List(write) => self.sender.send_list(*write, &self.window).await,
+            Work::Missing(line) => self.sender.send_missing(*line, &self.layout, &self.window).await,
             Work::Counter(row) => self.sender.send_counter(row, &self.window).await,
             Work::End(counts) => Ok(counts),
         }

@@ -72,6 +72,14 @@ impl CounterRow {
         self.key.iter().map(Vec::len).sum::<usize>() + 32 * self.target.len()
     }
 
+    /// Whether a counter stands there that is another than the backup's.
+    pub(super) fn is_another(&self, current: &[Option<i64>]) -> bool {
+        current
+            .iter()
+            .enumerate()
+            .any(|(index, current)| current.is_some() && *current != self.target.get(index).copied().flatten())
+    }
+
     /// What to add to each counter, given what it is; nothing where nothing is missing.
     pub(super) fn missing(&self, current: &[Option<i64>]) -> Option<Vec<Option<i64>>> {
         let add: Vec<Option<i64>> = self
@@ -107,5 +115,13 @@ mod tests {
     #[test]
     fn equal_counters_need_nothing() {
         assert_eq!(row(&[Some(5), None]).missing(&[Some(5), None]), None);
+        assert!(!row(&[Some(5), None]).is_another(&[Some(5), None]));
+        assert!(!row(&[Some(5), None]).is_another(&[]));
+    }
+
+    #[test]
+    fn a_counter_that_counts_elsewhere_is_another() {
+        assert!(row(&[Some(5), None]).is_another(&[Some(6), None]));
+        assert!(row(&[Some(5), None]).is_another(&[None, Some(0)]));
     }
 }

@@ -3,14 +3,13 @@
 //! An increment can't be repeated: after an answer that leaves it open, or under a later epoch of the lease, whatever was under
 //! way is given time to land, and what stands there is read from all replicas before anything more is added.
 
-use std::{sync::Mutex, time::Duration};
+use std::sync::Mutex;
 
 use ringvault_archive::{
     row::LineKind,
     table::{ColumnLayout, ColumnRole, TableLayout},
 };
 use scylla::{
-    deserialize::row::ColumnIterator,
     frame::types::Consistency,
     policies::retry::FallthroughRetryPolicy,
     serialize::{
@@ -24,6 +23,7 @@ use scylla::{
 use super::{
     LoadCounts,
     counter::CounterRow,
+    read::{Beside, reading},
     send::{Sender, Trouble, lock},
     window::Window,
 };
@@ -33,8 +33,6 @@ use crate::cql::{
     quoted,
 };
 
-/// Twice Cassandra's default `counter_write_request_timeout`: by then an increment has landed or never will.
-pub(super) const LANDING_TIME: Duration = Duration::from_secs(10);
 /// Rounds of adding and reading before a counter is taken for one that somebody else changes.
 const ROUNDS_MAX: u32 = 6;
 
@@ -77,17 +75,14 @@ fn texts(layout: &TableLayout, role: ColumnRole) -> Option<(String, String)> {
     if counters.is_empty() {
         return None;
     }
-    let is_row = role == ColumnRole::Regular;
-    let key = names(&|c| c.role == ColumnRole::PartitionKey || (is_row && c.role == ColumnRole::Clustering));
+    let kind = if role == ColumnRole::Regular { LineKind::Row } else { LineKind::Static };
+    let key = names(&|c| c.role.is_key() && kind.holds(c.role));
     let table = format!("{}.{}", quoted(&layout.keyspace), quoted(&layout.table));
     let found: Vec<String> = key.iter().map(|name| format!("{name} = ?")).collect();
-    let found = found.join(" AND ");
     let added: Vec<String> = counters.iter().map(|name| format!("{name} = {name} + ?")).collect();
-    // statics come once with every row of the partition: one is enough
-    let once = if is_row { "" } else { " LIMIT 1" };
     Some((
-        format!("SELECT {} FROM {table} WHERE {found}{once}", counters.join(", ")),
-        format!("UPDATE {table} SET {} WHERE {found}", added.join(", ")),
+        reading(layout, kind, &counters),
+        format!("UPDATE {table} SET {} WHERE {}", added.join(", "), found.join(" AND ")),
     ))
 }
 
@@ -136,6 +131,10 @@ impl Sender {
                     continue;
                 }
             };
+            if rounds == 0 && self.reads.beside == Beside::Untouchable && row.is_another(&current) {
+                counts.rows_skipped += 1;
+                return Ok(counts);
+            }
             let Some(add) = row.missing(&current) else { return Ok(counts) };
             if rounds > 0 && !in_doubt {
                 in_doubt = true; // what was acknowledged is not there: nothing is added before all replicas were asked
@@ -158,7 +157,7 @@ impl Sender {
                     self.pause(error, &mut trouble, window, limit).await?;
                     counts.retries += 1;
                     if unknown {
-                        tokio::time::sleep(LANDING_TIME).await;
+                        tokio::time::sleep(self.landing_time).await;
                         in_doubt = true;
                     } else {
                         rounds -= 1;
@@ -169,28 +168,14 @@ impl Sender {
     }
 
     async fn read_counters(&self, pair: &Pair, row: &CounterRow, from_all: bool) -> Result<Vec<Option<i64>>> {
-        let what = || self.what([row.token].into_iter()).replacen("writing", "reading counters of", 1);
-        let mut read = pair.read.clone();
-        read.set_load_balancing_policy(Some(self.nodes_for(row.token)));
-        if from_all {
-            read.set_consistency(Consistency::All);
-        } else if matches!(self.consistency, Consistency::EachQuorum | Consistency::Any) {
-            read.set_consistency(Consistency::Quorum); // the others are no levels of a read
-        }
-        let values = CounterValues { first: &[], key: &row.key };
-        let answer = self.cluster.session().execute_unpaged(&read, &values).await;
-        let answer = answer.map_err(|error| Error::of_execution(&what(), &error, Values::Cells))?;
-        let rows = answer.into_rows_result().map_err(|error| Error::of_answer(&what(), error))?;
-        let mut found = rows.rows::<ColumnIterator<'_, '_>>().map_err(|error| Error::of_answer(&what(), error))?;
-        let Some(columns) = found.next() else { return Ok(Vec::new()) };
-        let columns = columns.map_err(|error| Error::of_answer(&what(), error))?;
-        let mut current = Vec::new();
-        for column in columns {
-            let column = column.map_err(|error| Error::of_answer(&what(), error))?;
-            let cell = column.slice.map(|slice| <[u8; 8]>::try_from(slice.as_slice()));
-            current.push(cell.transpose().map_err(|error| Error::of_answer(&what(), error))?.map(i64::from_be_bytes));
-        }
-        Ok(current)
+        let level = from_all.then_some(Consistency::All);
+        let Some(cells) = self.read_row(&pair.read, row.token, &row.key, level).await? else { return Ok(Vec::new()) };
+        let counter = |cell: Option<Vec<u8>>| {
+            let damaged =
+                |_| Error::internal(format!("{}: a counter is not 8 bytes", self.what([row.token].into_iter())));
+            cell.map(|cell| <[u8; 8]>::try_from(cell).map(i64::from_be_bytes).map_err(damaged)).transpose()
+        };
+        cells.into_iter().map(counter).collect()
     }
 
     async fn add_counters(&self, pair: &Pair, row: &CounterRow, add: &[Option<i64>]) -> Result<()> {

@@ -1,4 +1,6 @@
-//! The server's thresholds for batches: the text of its settings, read. Pure.
+//! The server's thresholds for batches and its patience with counters: the text of its settings, read. Pure.
+
+use std::time::Duration;
 
 use super::pack::Limits;
 
@@ -10,13 +12,43 @@ const FAIL_BYTES: usize = 50 << 10;
 const PARTITIONS: usize = 10;
 
 /// The settings that matter here, in each spelling: Cassandra 4.0 and Scylla, then Cassandra since 4.1.
-pub(super) const SETTINGS: [&str; 5] = [
+pub(super) const SETTINGS: [&str; 7] = [
     "batch_size_warn_threshold_in_kb",
     "batch_size_warn_threshold",
     "batch_size_fail_threshold_in_kb",
     "batch_size_fail_threshold",
     "unlogged_batch_across_partitions_warn_threshold",
+    "counter_write_request_timeout_in_ms",
+    "counter_write_request_timeout",
 ];
+
+/// Cassandra's `counter_write_request_timeout` where it can't be read.
+const COUNTER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Twice the time that an increment may take: by then it has landed or never will.
+pub(super) fn landing_time(settings: &[(String, String)]) -> Duration {
+    let timeout = settings.iter().find_map(|(key, value)| {
+        let unit = match key.as_str() {
+            "counter_write_request_timeout_in_ms" | "counter_write_request_timeout" => "ms",
+            _ => return None,
+        };
+        duration(value, unit)
+    });
+    timeout.unwrap_or(COUNTER_TIMEOUT).saturating_mul(2)
+}
+
+/// `5000`, `5000ms`, `5s`: a number of `unit`, or of the unit it names.
+fn duration(text: &str, unit: &str) -> Option<Duration> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number = text[..digits].parse().ok()?;
+    match if digits == text.len() { unit } else { &text[digits..] } {
+        "ms" => Some(Duration::from_millis(number)),
+        "s" => Some(Duration::from_secs(number)),
+        "m" => Some(Duration::from_secs(number.checked_mul(60)?)),
+        _ => None,
+    }
+}
 
 /// Limits from name and value of the settings that could be read. `rows_max`: the user's `--batch-size`, 0 for automatic. A
 /// user who asks for a number of rows gets it up to half of what the server refuses; it may log warnings then.
@@ -79,6 +111,16 @@ mod tests {
         let expected = Limits { bytes_max: 5 << 10, partitions_max: 10, rows_max: None };
         assert_eq!(of(&[], 0), expected);
         assert_eq!(of(&[("batch_size_warn_threshold", "lots"), ("batch_size_fail_threshold", "0")], 0), expected);
+    }
+
+    #[test]
+    fn an_increment_is_waited_for_twice_as_long_as_the_server_may_take() {
+        let of = |name: &str, value: &str| landing_time(&[(name.to_owned(), value.to_owned())]);
+        assert_eq!(of("counter_write_request_timeout", "20000ms"), Duration::from_secs(40));
+        assert_eq!(of("counter_write_request_timeout", "3s"), Duration::from_secs(6));
+        assert_eq!(of("counter_write_request_timeout_in_ms", "2000"), Duration::from_secs(4));
+        assert_eq!(of("counter_write_request_timeout", "soon"), Duration::from_secs(10));
+        assert_eq!(landing_time(&[]), Duration::from_secs(10));
     }
 
     #[test]

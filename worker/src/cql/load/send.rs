@@ -22,7 +22,14 @@ use scylla::{
     statement::batch::{Batch, BatchType},
 };
 
-use super::{LoadCounts, bind::Write, counter_send::CounterStatements, statements::Statements, window::Window};
+use super::{
+    LoadCounts,
+    bind::Write,
+    counter_send::CounterStatements,
+    read::Reads,
+    statements::{Carried, Shape, Statements},
+    window::Window,
+};
 use crate::cql::{
     Cluster,
     cluster::{KeyspaceRoute, NodesInOrder},
@@ -35,11 +42,6 @@ const TTL_MAX: i64 = 20 * 365 * 24 * 60 * 60;
 const LARGE_BYTES: usize = 1 << 20;
 /// Longest pause between two attempts.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// Attempts of a list write that may each have been applied: they take one microsecond each of the 16 that an epoch has.
-const LIST_ATTEMPTS_MAX: i64 = 15;
-/// Microseconds that an epoch adds to the timestamp of a list.
-const LIST_EPOCH_US: i64 = 16;
-
 /// Pauses that begin with `first`.
 pub(super) fn backoff(first: Duration) -> Backoff {
     Backoff::new(first, PAUSE_MAX.max(first)).unwrap_or_else(|_zero| Backoff::peer())
@@ -55,8 +57,16 @@ pub(super) struct Sender {
     pub(super) statements: Option<Statements>,
     /// Of a counter table.
     pub(super) counters: Option<CounterStatements>,
+    /// What is read before it is written over.
+    pub(super) reads: Reads,
     pub(super) consistency: Consistency,
-    pub(super) values_only: bool,
+    pub(super) carried: Carried,
+    /// Microseconds: when the backup began; of what has no writetime.
+    pub(super) started_us: i64,
+    /// Microseconds: the database's clock when the loader was made; of lists where the server sets all other times.
+    pub(super) now_us: i64,
+    /// How long an increment may still land after nobody answers for it.
+    pub(super) landing_time: Duration,
     pub(super) epoch: u64,
     pub(super) retries: u32,
     pub(super) backoff: Backoff,
@@ -97,7 +107,7 @@ impl Sender {
                 continue;
             }
             let limit = lock(window).limit();
-            match self.request(&part, 0).await {
+            match self.request(&part, None).await {
                 Ok(()) => {
                     lock(window).succeeded();
                     trouble = Trouble::default();
@@ -117,36 +127,6 @@ impl Sender {
             }
         }
         Ok(counts)
-    }
-
-    /// Sends a list. Each attempt that may have been applied is followed by one at a greater timestamp: at an equal one the
-    /// elements would stand there twice.
-    pub(super) async fn send_list(&self, write: Write, window: &Mutex<Window>) -> Result<LoadCounts> {
-        let mut part = vec![write];
-        let mut counts = counts_of(&part);
-        let mut trouble = Trouble::default();
-        let mut applied_perhaps = 0;
-        let epoch = i64::try_from(self.epoch).unwrap_or(i64::MAX).saturating_mul(LIST_EPOCH_US);
-        self.rate.wait(&*self.clock, 0, u64::try_from(part[0].bytes).unwrap_or(u64::MAX)).await;
-        loop {
-            counts.cells_expired += drop_expired(&mut part, self.now_s());
-            if part.is_empty() {
-                return Ok(counts);
-            }
-            let limit = lock(window).limit();
-            let Err(error) = self.request(&part, epoch.saturating_add(applied_perhaps)).await else {
-                lock(window).succeeded();
-                return Ok(counts);
-            };
-            if error.reason().leaves_writes_unknown() {
-                applied_perhaps += 1;
-                if applied_perhaps > LIST_ATTEMPTS_MAX {
-                    return Err(error.advise("a list was tried as often as one lease may"));
-                }
-            }
-            self.pause(name_size(error, &part), &mut trouble, window, limit).await?;
-            counts.retries += 1;
-        }
     }
 
     /// Waits before another attempt, or gives the error back where none is due.
@@ -205,22 +185,22 @@ impl Sender {
         NodesInOrder::policy(replicas, self.route.local_dc.clone())
     }
 
-    /// One request: a statement alone as such, several as a batch. `later_us` is added to their timestamps.
-    async fn request(&self, writes: &[Write], later_us: i64) -> Result<()> {
+    /// One request: a statement alone as such, several as a batch. `at_us`: another timestamp than their own.
+    pub(super) async fn request(&self, writes: &[Write], at_us: Option<i64>) -> Result<()> {
         let what = || self.what(writes.iter().map(|write| write.token));
         let (Some(first), Some(statements)) = (writes.first(), &self.statements) else { return Ok(()) };
         let now_s = self.now_s();
-        let values: Vec<Timed<'_>> = writes.iter().map(|write| self.timed(write, now_s, later_us)).collect();
+        let values: Vec<Timed<'_>> = writes.iter().map(|write| self.timed(write, now_s, at_us)).collect();
         let missing = || Error::internal(format!("{}: a statement was not prepared", what()));
         let nodes = self.nodes_for(first.token);
         let answer = if let [value] = &values[..] {
-            let mut statement = statements.of(first.shape).ok_or_else(missing)?.clone();
+            let mut statement = statements.of(&self.cluster, first.shape).await?.ok_or_else(missing)?;
             statement.set_load_balancing_policy(Some(nodes));
             self.cluster.session().execute_unpaged(&statement, value).await
         } else {
             let mut batch = Batch::new(BatchType::Unlogged);
             for write in writes {
-                batch.append_statement(statements.of(write.shape).ok_or_else(missing)?.clone());
+                batch.append_statement(statements.of(&self.cluster, write.shape).await?.ok_or_else(missing)?);
             }
             batch.set_consistency(self.consistency);
             batch.set_is_idempotent(true);
@@ -231,10 +211,17 @@ impl Sender {
         answer.map(|_| ()).map_err(|error| Error::of_execution(&what(), &error, Values::Cells))
     }
 
-    fn timed<'a>(&self, write: &'a Write, now_s: i64, later_us: i64) -> Timed<'a> {
-        let timestamp = write.using.map(|using| using.timestamp.saturating_add(later_us));
-        let ttl = write.using.filter(|_| write.shape.has_ttl(self.values_only)).map(|using| {
-            let left = using.expiry.map_or(0, |expiry| (expiry - now_s).clamp(1, TTL_MAX));
+    /// The timestamp of a write, in microseconds, where it carries one.
+    pub(super) fn timestamp_of(&self, write: &Write) -> i64 {
+        let (kept, _) = self.carried.by(Shape::Insert);
+        if kept { write.using.timestamp.unwrap_or(self.started_us) } else { self.now_us }
+    }
+
+    fn timed<'a>(&self, write: &'a Write, now_s: i64, at_us: Option<i64>) -> Timed<'a> {
+        let (timestamps, ttls) = self.carried.by(write.shape);
+        let timestamp = timestamps.then(|| at_us.unwrap_or_else(|| self.timestamp_of(write)));
+        let ttl = ttls.then(|| {
+            let left = write.using.expiry.map_or(0, |expiry| (expiry - now_s).clamp(1, TTL_MAX));
             i32::try_from(left).unwrap_or(i32::MAX)
         });
         Timed { write, timestamp, ttl }
@@ -287,7 +274,7 @@ impl SerializeRow for Timed<'_> {
 }
 
 /// A large write that is refused is most likely too large: releases before 5.0 say so in their log only.
-fn name_size(error: Error, writes: &[Write]) -> Error {
+pub(super) fn name_size(error: Error, writes: &[Write]) -> Error {
     let bytes: usize = writes.iter().map(|write| write.bytes).sum();
     if !matches!(error.reason(), Reason::Rejected | Reason::ReplicasFailed) || bytes < LARGE_BYTES {
         return error;
@@ -298,7 +285,7 @@ fn name_size(error: Error, writes: &[Write]) -> Error {
     ))
 }
 
-fn counts_of(writes: &[Write]) -> LoadCounts {
+pub(super) fn counts_of(writes: &[Write]) -> LoadCounts {
     LoadCounts {
         rows: writes.iter().map(|write| u64::from(write.rows)).sum(),
         static_rows: writes.iter().map(|write| u64::from(write.static_rows)).sum(),
@@ -307,10 +294,10 @@ fn counts_of(writes: &[Write]) -> LoadCounts {
 }
 
 /// Takes out the writes whose time has come since they were bound; gives the number of their cells.
-fn drop_expired(writes: &mut Vec<Write>, now_s: i64) -> u64 {
+pub(super) fn drop_expired(writes: &mut Vec<Write>, now_s: i64) -> u64 {
     let mut cells = 0;
     writes.retain(|write| {
-        let expired = write.using.and_then(|using| using.expiry).is_some_and(|expiry| expiry <= now_s);
+        let expired = write.using.expiry.is_some_and(|expiry| expiry <= now_s);
         cells += if expired { u64::from(write.cells) } else { 0 };
         !expired
     });
@@ -365,12 +352,12 @@ impl Rate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cql::load::bind::Using;
+    use crate::cql::load::group::Using;
 
     #[test]
     fn writes_whose_time_came_in_the_queue_are_dropped_and_counted() {
         let write =
-            |expiry| Write { using: Some(Using { timestamp: 1, expiry }), cells: 3, ..Write::of_size(1, 0, 10) };
+            |expiry| Write { using: Using { timestamp: Some(1), expiry }, cells: 3, ..Write::of_size(1, 0, 10) };
         let mut writes = vec![write(Some(100)), write(None), write(Some(101))];
         assert_eq!(drop_expired(&mut writes, 100), 3);
         assert_eq!(writes.len(), 2);
