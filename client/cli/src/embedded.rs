@@ -6,18 +6,21 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use ringvault_archive::seed::{SeedKeyspace, SeedSchema};
 use ringvault_client::{Client, ErrorKind, Failure};
 use ringvault_coordinator as coordinator;
-use ringvault_proto::v1::DESCRIPTOR_SET;
+use ringvault_proto::v1::{self, DESCRIPTOR_SET};
 use ringvault_runtime::{
     clock::SystemClock,
     entropy::Entropy,
     net::{self, Listener},
     tasks::Tasks,
 };
+pub(crate) use ringvault_worker::live::LiveCluster;
 use ringvault_worker::{
     self as worker,
     cql::profile::{ClusterProfile, Secret, TlsSettings},
+    live::LiveOptions,
 };
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +30,7 @@ use crate::{
     arguments::{
         common::{Common, Connection},
         usage,
+        values::Rate,
     },
     output::terminal,
     requests::{self, failed},
@@ -112,6 +116,37 @@ impl Embedded {
         }
         self.server.drain(SERVE_GRACE).await;
     }
+}
+
+/// The cluster that the connection flags describe, to be read by this process itself.
+///
+/// # Errors
+/// Usage errors of the flags; what connecting meets.
+pub(crate) async fn live_cluster(common: &Common, tasks: &Tasks) -> anyhow::Result<LiveCluster> {
+    let profile = profile_of_flags(&common.connection)?;
+    let components = worker_components();
+    let components = (components.clock, components.entropy, Tasks::under(tasks.cancelled()));
+    LiveCluster::connect(&profile, live_options(common), components).await.map_err(failed)
+}
+
+fn live_options(common: &Common) -> LiveOptions {
+    let (rows_per_second_max, bytes_per_second_max) = Rate::limits(common.lean.rate);
+    let usual = LiveOptions::default();
+    LiveOptions {
+        read_consistency: common.reading.read_consistency.unwrap_or(usual.read_consistency),
+        pace: common.lean.pace.map_or(usual.pace, v1::Pace::from),
+        rows_per_second_max,
+        bytes_per_second_max,
+        patience: common.lean.patience.unwrap_or(usual.patience),
+    }
+}
+
+/// What a schema file of cassandra-backup-tool creates; CQL is read by the worker's room only.
+///
+/// # Errors
+/// `Invalid` for a statement that can't be read, `Corrupt` for one that is cut off.
+pub(crate) fn seed_schema(seed: &SeedKeyspace) -> anyhow::Result<SeedSchema> {
+    worker::schema::seed::parse(seed.name(), seed.schema_text()).map_err(failed)
 }
 
 /// Runs a coordinator until `shutdown`.

@@ -3,6 +3,8 @@
 mod backup;
 mod cat;
 mod coordinator;
+mod diff;
+mod import;
 mod job;
 mod list;
 mod plan;
@@ -48,7 +50,8 @@ pub(crate) async fn run(cli: Cli, output: Output, tasks: Tasks) -> anyhow::Resul
         Command::Show(flags) => show::run(&context, &flags).await,
         Command::Verify(flags) => Box::pin(verify::run(&context, &flags)).await,
         Command::Cat(flags) => Box::pin(cat::run(&context, &flags)).await,
-        Command::Diff(_) | Command::Import(_) => Err(usage("not wired yet").into()),
+        Command::Diff(flags) => Box::pin(diff::run(&context, &flags)).await,
+        Command::Import(flags) => Box::pin(import::run(&context, &flags)).await,
         Command::Job(flags) => job::run(&context, &flags.action).await,
         Command::Worker(flags) if flags.action.is_some() => workers::run(&context).await,
         Command::Worker(flags) => Box::pin(worker::run(&context, &flags)).await,

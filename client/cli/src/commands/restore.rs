@@ -1,19 +1,27 @@
 //! `ringvault restore`
 
-use std::io::{BufRead, IsTerminal, stdin};
+use std::{
+    io::{BufRead, IsTerminal, stdin},
+    path::Path,
+    time::Duration,
+};
 
+use ringvault_archive::{repository::Repository, seed::SeedDirectory};
 use ringvault_client::{
     Client,
     v1::{IfExists, RestoreSpec},
 };
+use ringvault_proto::pattern::Patterns;
+use ringvault_runtime::tasks::Tasks;
 
-use super::Context;
+use super::{Context, import};
 use crate::{
-    arguments::{restore::Restore, usage},
+    arguments::{restore::Restore, usage, values::names},
     exit::Exit,
+    interrupt::Interrupt,
     job_run::{self, Asked},
     output::terminal,
-    requests,
+    requests::{self, failed},
 };
 
 /// Restores keyspaces, here or by a fleet.
@@ -21,13 +29,82 @@ pub(super) async fn run(context: &Context, flags: &Restore) -> anyhow::Result<Ex
     if let Some(id) = &flags.backup {
         super::backup_id(id)?;
     }
-    let spec = requests::restore_spec(&context.common, flags)?;
+    let mut spec = requests::restore_spec(&context.common, flags)?;
+    let seed = import::seed_directory(context, Path::new(&flags.repository)).await?;
+    if let Some(seed) = &seed {
+        from_seed(context, flags, seed)?;
+    }
     if let Some(question) = question(flags, &spec).filter(|_| !flags.yes) {
         confirm(&question, stdin().is_terminal() && !context.output.json, &mut stdin().lock())?;
     }
+    let Some(seed) = seed else { return submit(context, flags, spec).await };
+    let passage = import::passage(&seed)?;
+    spec.repository = utf8(&passage)?;
+    let Some(()) = through(context, &seed, &spec).await? else { return Ok(Exit::Interrupted) };
+    let exit = submit(context, flags, spec).await?;
+    if matches!(exit, Exit::Done | Exit::Mismatch) {
+        let removed = context.tasks.spawn_blocking(move || std::fs::remove_dir_all(&passage)).await?;
+        if let Err(error) = removed {
+            tracing::warn!(%error, "the repository of the import could not be removed");
+        }
+    }
+    Ok(exit)
+}
+
+async fn submit(context: &Context, flags: &Restore, spec: RestoreSpec) -> anyhow::Result<Exit> {
     let asked =
         Asked { repository: spec.repository.clone(), spec: Client::restore(spec), submission: flags.submission };
     job_run::run(context, &asked).await
+}
+
+/// Whether a directory of cassandra-backup-tool can be restored as these flags ask.
+fn from_seed(context: &Context, flags: &Restore, seed: &SeedDirectory) -> anyhow::Result<()> {
+    let directory = seed.path().display();
+    if context.common.fleet.coordinator.is_some() {
+        return Err(usage(format!(
+            "{directory} was written by cassandra-backup-tool, and a fleet restores from repositories only; import it \
+             first: ringvault import {directory} REPOSITORY"
+        ))
+        .into());
+    }
+    if let Some(id) = &flags.backup {
+        return Err(usage(format!("{directory} was written by cassandra-backup-tool and holds no backup {id}")).into());
+    }
+    let patterns = Patterns::of_keyspaces(&names(&flags.keyspaces)).map_err(usage)?;
+    if patterns.only().is_none() {
+        let held = seed.keyspaces().join(", ");
+        return Err(usage(format!("{directory} is restored one keyspace at a time; name one of {held}")).into());
+    }
+    Ok(())
+}
+
+/// Imports a directory into the repository of the restore; nothing where it was asked to stop.
+async fn through(context: &Context, seed: &SeedDirectory, spec: &RestoreSpec) -> anyhow::Result<Option<()>> {
+    // Of this part only: the job listens for itself.
+    let tasks = Tasks::under(context.tasks.cancelled());
+    let interrupt = Interrupt::listen(&tasks, "interrupted; nothing was written to the cluster yet")?;
+    context.output.note(&format!(
+        "{} was written by cassandra-backup-tool: importing it into {} first, which is removed after the restore",
+        seed.path().display(),
+        spec.repository
+    ));
+    let work = async {
+        let repository = Repository::open_or_create(&super::location(&spec.repository)?).await.map_err(failed)?;
+        import::import(context, seed, spec.keyspaces.first().map(String::as_str), &repository).await
+    };
+    let manifest = tokio::select! {
+        manifest = Box::pin(work) => manifest,
+        () = interrupt.asked() => return Ok(None),
+    };
+    tasks.drain(Duration::ZERO).await;
+    let manifest = manifest?;
+    manifest.warnings.iter().for_each(|warning| context.output.note(warning));
+    Ok(Some(()))
+}
+
+fn utf8(path: &Path) -> anyhow::Result<String> {
+    let text = path.to_str().ok_or_else(|| usage(format!("{} is not UTF-8; set XDG_STATE_HOME", path.display())))?;
+    Ok(text.to_owned())
 }
 
 /// What would be deleted, and the name that says it is meant.

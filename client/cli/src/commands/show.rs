@@ -16,7 +16,10 @@ use super::{
 use crate::{
     arguments::{repositories::Show, values::consistency_name},
     exit::Exit,
-    output::format::{count, moment, plural, size, span, table},
+    output::{
+        fidelity::{self, Fidelity, FidelityLine},
+        format::{count, moment, plural, size, span, table},
+    },
     requests::failed,
 };
 
@@ -51,6 +54,10 @@ struct TableRecord<'a> {
     encoded_bytes: u64,
     stored_bytes: u64,
     stored_bytes_new: u64,
+    key_only_rows: u64,
+    estimated_cells: u64,
+    #[serde(flatten)]
+    fidelity: FidelityLine<'a>,
 }
 
 /// Shows one backup.
@@ -107,7 +114,19 @@ fn table_record(entry: &TableEntry) -> TableRecord<'_> {
         encoded_bytes: entry.encoded_bytes,
         stored_bytes: entry.stored_bytes,
         stored_bytes_new: entry.stored_bytes_new,
+        key_only_rows: entry.facts.key_only_rows,
+        estimated_cells: entry.facts.estimated_cells,
+        fidelity: fidelity_of(entry).line(),
     }
+}
+
+fn fidelity_of(entry: &TableEntry) -> Fidelity<'_> {
+    Fidelity::counted(&entry.approximations, entry.facts.key_only_rows, entry.facts.estimated_cells)
+}
+
+/// A table's name as people read it: with its keyspace where there are several.
+fn name_of(manifest: &Manifest, entry: &TableEntry) -> String {
+    if manifest.keyspaces.len() > 1 { format!("{}.{}", entry.keyspace, entry.table) } else { entry.table.clone() }
 }
 
 fn text(manifest: &Manifest, repository: &str) -> Vec<String> {
@@ -144,7 +163,7 @@ fn text(manifest: &Manifest, repository: &str) -> Vec<String> {
     lines.push(String::new());
     let cells = |entry: &TableEntry| {
         vec![
-            entry.table.clone(),
+            name_of(manifest, entry),
             count(entry.sums.rows),
             size(entry.encoded_bytes),
             size(entry.stored_bytes),
@@ -155,6 +174,8 @@ fn text(manifest: &Manifest, repository: &str) -> Vec<String> {
     };
     let headers = ["table", ">rows", ">encoded", ">stored", ">new", ">chunks", ">segments"];
     lines.extend(table(&headers, &manifest.tables.iter().map(cells).collect::<Vec<_>>()));
+    lines.push(String::new());
+    lines.extend(fidelity::report(manifest.tables.iter().map(|entry| (name_of(manifest, entry), fidelity_of(entry)))));
     lines.push(String::new());
     lines.push(format!("check it with: ringvault verify {repository} {} --read-data", manifest.backup_id));
     lines

@@ -1,12 +1,12 @@
 //! `ringvault verify`: is a repository what was written. Findings are the answer, exit code 3 says that there are some.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use ringvault_archive::{
     check::{CheckProgress, CheckReport, Finding, FindingKind, ReadData, check_backup},
     repository::Repository,
 };
-use ringvault_client::{Client, ErrorKind, v1};
+use ringvault_client::{Client, ErrorKind};
 use ringvault_proto::ids::BackupId;
 use ringvault_runtime::{
     clock::{Clock, SystemClock},
@@ -22,7 +22,7 @@ use crate::{
     job_run::{self, Asked},
     output::{
         Output,
-        format::{plural, size, to_f64},
+        format::{plural, size},
         json, terminal,
     },
     requests::{self, failed},
@@ -111,9 +111,8 @@ async fn verify(
             show(output, id, progress);
         }
     };
-    let read = if flags.read_data { ReadData::All } else { ReadData::No };
-    let checked = check_backup(repository, id, read, &mut progress).await;
-    let mut report = match checked {
+    let checked = check_backup(repository, id, read_of(flags), &mut progress).await;
+    let report = match checked {
         Ok(report) => report,
         // Here damage is the answer, not what keeps one from answering.
         Err(error) if error.kind() == ErrorKind::Corrupt => CheckReport {
@@ -126,73 +125,20 @@ async fn verify(
         },
         Err(error) => return Err(failed(error)),
     };
-    if let Some(share) = flags.read_data_subset
-        && report.findings.is_empty()
-    {
-        read_some(context, repository, id, share, &mut report, &mut progress).await?;
-    }
     Ok(report)
 }
 
-/// Reads a random share of a backup's chunks, at least one.
-async fn read_some(
-    context: &Context,
-    repository: &Repository,
-    id: &BackupId,
-    share: f64,
-    report: &mut CheckReport,
-    progress: &mut (dyn FnMut(&CheckProgress) + Send),
-) -> anyhow::Result<()> {
-    let chunks = chunks(repository, id).await?;
-    for chunk in some(chunks, share, &Entropy::from_os()) {
-        if let Err(error) = read_one(context, repository, &chunk).await {
-            if error.kind() != ErrorKind::Corrupt {
-                return Err(failed(error));
-            }
-            report.findings.push(Finding {
-                kind: FindingKind::Damaged,
-                object: chunk.object.clone(),
-                message: error.to_string(),
-            });
+/// How much of the chunks' bytes is read; another share each time.
+fn read_of(flags: &Verify) -> ReadData {
+    match flags.read_data_subset {
+        _ if flags.read_data => ReadData::All,
+        None => ReadData::No,
+        Some(share) => {
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // 0 < share <= 1
+            let per_million = ((share * 1_000_000.0).round() as u32).max(1);
+            ReadData::Subset { per_million, seed: Entropy::from_os().u64() }
         }
-        report.progress.bytes_done += chunk.stored_bytes;
-        progress(&report.progress);
     }
-    Ok(())
-}
-
-async fn chunks(repository: &Repository, id: &BackupId) -> anyhow::Result<Vec<v1::Chunk>> {
-    let manifest = repository.manifest(id).await.map_err(failed)?;
-    let mut objects = BTreeSet::new();
-    let mut chunks = Vec::new();
-    for entry in &manifest.tables {
-        let index = repository.index_of(&manifest, &entry.keyspace, &entry.table).await.map_err(failed)?;
-        chunks.extend(index.into_chunks().into_iter().filter(|chunk| objects.insert(chunk.object.clone())));
-    }
-    Ok(chunks)
-}
-
-async fn read_one(
-    context: &Context,
-    repository: &Repository,
-    chunk: &v1::Chunk,
-) -> Result<(), ringvault_archive::Error> {
-    let mut lines = repository.fetch_chunk(chunk).await?;
-    let checked = context.tasks.spawn_blocking(move || lines.check()).await;
-    checked.map_err(|e| ringvault_archive::Error::new(ErrorKind::Internal, format!("the check ended early: {e}")))?
-}
-
-/// A random share of the items, at least one of any, in random order (Fisher and Yates).
-fn some<T>(mut items: Vec<T>, share: f64, entropy: &Entropy) -> Vec<T> {
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // 0 < share <= 1
-    let wanted = ((to_f64(items.len() as u64) * share).ceil() as usize).min(items.len());
-    for place in 0..wanted {
-        let left = (items.len() - place) as u64;
-        let offset = usize::try_from(entropy.u64() % left).unwrap_or_default();
-        items.swap(place, place + offset);
-    }
-    items.truncate(wanted);
-    items
 }
 
 fn show(output: Output, id: &BackupId, progress: &CheckProgress) {
@@ -241,21 +187,5 @@ fn word(kind: FindingKind) -> &'static str {
         FindingKind::Damaged => "damaged",
         FindingKind::WrongSums => "wrong_sums",
         FindingKind::Gap => "gap",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_share_takes_each_chunk_at_most_once_and_at_least_one() {
-        let entropy = Entropy::seeded(5);
-        assert_eq!(some(vec![7], 0.01, &entropy), [7]);
-        assert!(some(Vec::<u8>::new(), 0.5, &entropy).is_empty());
-        let taken: BTreeSet<u32> = some((0..100).collect(), 0.25, &entropy).into_iter().collect();
-        assert_eq!(taken.len(), 25);
-        let all: BTreeSet<u32> = some((0..100).collect(), 1.0, &entropy).into_iter().collect();
-        assert_eq!(all.len(), 100);
     }
 }

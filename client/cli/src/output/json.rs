@@ -42,10 +42,17 @@ pub(crate) fn row_line(text: &mut Vec<u8>, keyspace: &str, table: &str, token: &
         table: &'a str,
         token: &'a str,
     }
-    let head = self::text("row", &Row { keyspace, table, token });
-    text.extend_from_slice(head.trim_end_matches('}').as_bytes());
-    text.extend_from_slice(b",\"row\":");
-    text.extend_from_slice(line.trim_ascii_end());
+    with_raw(text, "row", &Row { keyspace, table, token }, &[("row", Some(line))]);
+}
+
+/// Adds a line whose last members are JSON already, which is not parsed and written anew.
+pub(crate) fn with_raw<T: Serialize>(text: &mut Vec<u8>, kind: &str, body: &T, raw: &[(&str, Option<&[u8]>)]) {
+    let head = self::text(kind, body);
+    text.extend_from_slice(head.strip_suffix('}').unwrap_or(&head).as_bytes());
+    for (name, json) in raw {
+        text.extend_from_slice(format!(",\"{name}\":").as_bytes());
+        text.extend_from_slice(json.map_or(b"null", |json| json.trim_ascii_end()));
+    }
     text.extend_from_slice(b"}\n");
 }
 

@@ -2,10 +2,12 @@
 //! everything is a JSON line on standard output (client/cli/JSON.md), and errors are told on both.
 //!
 //! - [`format`]: numbers; [`totals`]: figures of a job; [`progress`]: bars, lines or JSON while a job runs
+//! - [`differences`]: what differs between two sides; [`cells`]: row lines taken apart
 //! - [`summary`]: what a finished job comes to; [`fidelity`]: what of it is approximate; [`json`]: the form of the lines
 
 pub(crate) mod bars;
 pub(crate) mod cells;
+pub(crate) mod differences;
 pub(crate) mod fidelity;
 pub(crate) mod format;
 pub(crate) mod json;

@@ -221,7 +221,7 @@ pub(crate) fn plan(plan: &Plan) -> Vec<String> {
 mod tests {
     use ringvault_client::{
         Client,
-        v1::{BackupSpec, TableProgress},
+        v1::{Approximation, BackupSpec, RestoreSpec, TableName, TableProgress, VerifySpec, approximation::What},
     };
 
     use super::*;
@@ -270,6 +270,56 @@ mod tests {
              restore it with (--drop replaces a keyspace that exists):\n\
              \x20 ringvault restore shop /bk --backup 20261122T145053Z-7k3f"
         );
+    }
+
+    fn restored(change: impl FnOnce(&mut RestoreSpec)) -> Job {
+        let mut spec = RestoreSpec { keyspaces: vec!["shop".into()], ..Default::default() };
+        change(&mut spec);
+        let table = TableProgress {
+            table: Some(TableName { keyspace: "shop".into(), table: "orders".into() }),
+            rows: 90,
+            rows_skipped: 1_200,
+            cells_expired: 7,
+            segments_verified: 16,
+            approximations: vec![Approximation { what: What::ListTimes.into(), ..Default::default() }],
+            ..Default::default()
+        };
+        Job { spec: Some(Client::restore(spec)), tables: vec![table], ..job() }
+    }
+
+    fn told(job: &Job) -> String {
+        text(&Job { rows_kept: 0, warnings: vec![], ..job.clone() }, &Speed::default(), None).join("\n")
+    }
+
+    #[test]
+    fn a_restore_tells_what_it_left_out_and_what_is_approximate() {
+        assert_eq!(
+            told(&restored(|spec| spec.keyspace_as = "copy".into())),
+            "keyspace shop is restored as copy from backup 20261122T145053Z-7k3f\n\
+             \x20 rows      90 in 1 table\n\
+             \x20 bytes     0 B encoded\n\
+             \x20 verified  16 segments read back and compared\n\
+             \x20 time      0.0 s (0 rows/s, 0 B/s)\n\
+             \x20 skipped   1,200 rows not written: outside what was chosen, or there already\n\
+             \x20 expired   7 cells not written: their time had come\n\
+             \x20 fidelity  all values are exact; times are approximate in 1 of 1 table: orders"
+        );
+    }
+
+    #[test]
+    fn a_rehearsal_and_a_comparison_say_what_they_proved() {
+        let said = told(&restored(|spec| (spec.rehearsal, spec.sample_per_million) = (true, 10_000)));
+        assert!(said.contains("rehearsed: a sample of 1% was written, compared and dropped again"), "{said}");
+        let spec = VerifySpec { keyspaces: vec!["shop".into(), "u_*".into()], ..Default::default() };
+        let mut job = Job { spec: Some(Client::verify(spec)), ..restored(|_| ()) };
+        let said = told(&job);
+        assert!(said.starts_with("keyspaces shop,u_* are what backup 20261122T145053Z-7k3f holds"), "{said}");
+        assert!(!said.contains("rows      "), "{said}");
+        job.state = JobState::Failed.into();
+        job.mismatches = vec!["shop.orders segment 7".into()];
+        let said = told(&job);
+        assert!(said.starts_with("keyspaces shop,u_*: not what backup"), "{said}");
+        assert!(said.contains("mismatch: shop.orders segment 7"), "{said}");
     }
 
     #[test]
