@@ -190,9 +190,9 @@ fn difference(counts: &Counts) -> String {
     }
     if counts.differing > 0 {
         let behind = counts.fallen_behind.saturating_sub(counts.missing);
-        let behind =
-            if behind > 0 { format!(" ({behind} of them lack cells or hold older ones)") } else { String::new() };
-        parts.push(format!("{} differ{behind}", lines(counts.differing)));
+        let behind = if behind > 0 { format!(" ({behind} of them with fewer or older cells)") } else { String::new() };
+        let differ = if counts.differing == 1 { "differs" } else { "differ" };
+        parts.push(format!("{} {differ}{behind}", lines(counts.differing)));
     }
     parts.join(", ")
 }
@@ -211,7 +211,7 @@ mod tests {
         let counts = Counts { left: 9, right: 9, missing: 1, extra: 0, differing: 3, fallen_behind: 3 };
         assert_eq!(
             difference(&counts),
-            "1 row of the backup missing in the table, 3 rows differ (2 of them lack cells or hold older ones)"
+            "1 row of the backup missing in the table, 3 rows differ (2 of them with fewer or older cells)"
         );
         assert_eq!(difference(&Counts { left: 9, right: 9, ..Counts::default() }), "");
     }

@@ -87,11 +87,6 @@ impl Against {
         self
     }
 
-    /// Which rows are compared.
-    pub(crate) fn choice(&self) -> &RowChoice {
-        self.sent.choice()
-    }
-
     /// Whether equal sums prove that rows of these tokens are equal, and are likely enough to be looked at first.
     pub(crate) fn sums_say_enough(&self, range: TokenRange) -> bool {
         self.by_rule == Rule::Same && self.sent.choice().covers(range)

@@ -120,3 +120,60 @@ impl Encoding {
         Ok(found)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ringvault_proto::{token::Token, v1};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::cql::{lines::tests::layout, page::PageShape};
+
+    /// A page of values only.
+    fn page(layout: &TableLayout, rows: &[&[Option<&[u8]>]]) -> Page {
+        let mut bytes = Vec::new();
+        for cell in rows.iter().copied().flatten() {
+            match cell {
+                Some(cell) => {
+                    bytes.extend_from_slice(&u32::try_from(cell.len()).expect("small").to_be_bytes());
+                    bytes.extend_from_slice(cell);
+                }
+                None => bytes.extend_from_slice(&[0xff; 4]),
+            }
+        }
+        let shape = Arc::new(PageShape::of_values(layout));
+        Page { bytes: bytes.into(), rows: rows.len(), now_unix_s: 77, host: Uuid::nil(), shape }
+    }
+
+    const A: Option<&[u8]> = Some(&[0, 0, 0, 1]);
+    const B: Option<&[u8]> = Some(&[0, 0, 0, 2]);
+    const S: Option<&[u8]> = Some(b"s");
+
+    #[test]
+    fn statics_are_rows_of_their_own_once_a_partition_also_across_pages() {
+        let layout = Arc::new(layout("pcsr"));
+        let mut encoding = Encoding::new(&layout, RowChoice::default());
+        let mut rows = encoding.page(&page(&layout, &[&[A, A, S, S], &[A, B, S, None]])).expect("sound");
+        rows.extend(encoding.page(&page(&layout, &[&[A, B, S, None], &[B, None, S, None]])).expect("sound"));
+        let kinds: Vec<_> = rows.iter().map(|row| row.row.kind()).collect();
+        use LineKind::{Row, Static};
+        assert_eq!(kinds, [Static, Row, Row, Row, Static]);
+        assert!(rows.iter().all(|row| row.as_of_s == Some(77) && !row.ended));
+        assert_eq!(rows[2].key, rows[3].key);
+        assert_ne!(rows[0].key, rows[1].key);
+        assert_eq!(rows[0].token, token_of(&[A.expect("a key")]));
+        assert_eq!(rows[1].line, b"{\"p0\":1,\"c1\":1,\"r3\":\"s\"}\n");
+    }
+
+    #[test]
+    fn only_chosen_partitions_are_handed_out() {
+        let layout = Arc::new(layout("pr"));
+        let key = v1::PartitionKey { cells: vec!["2".to_owned()] };
+        let choice = RowChoice::new(&layout, &[], Some(&key)).expect("a key");
+        let token = token_of(&[B.expect("a key")]);
+        let alone = TokenRange::new(Token(token.0 - 1), token).expect("one token");
+        assert_eq!(choice.within(TokenRange::FULL), [alone]);
+        let rows = Encoding::new(&layout, choice).page(&page(&layout, &[&[A, S], &[B, S]])).expect("sound");
+        assert_eq!(rows.iter().map(|row| row.token).collect::<Vec<_>>(), [token]);
+    }
+}
