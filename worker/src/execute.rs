@@ -11,7 +11,7 @@ pub(crate) mod sinks;
 mod verify;
 
 use std::sync::{
-    Arc, OnceLock,
+    Arc, Mutex, OnceLock, PoisonError,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -46,6 +46,7 @@ pub(crate) struct Progress {
     pub(crate) encoded_bytes: AtomicU64,
     pub(crate) retries: AtomicU64,
     scan: OnceLock<(TableScan, Arc<Pace>)>,
+    waiting: Mutex<String>,
 }
 
 impl Progress {
@@ -60,6 +61,11 @@ impl Progress {
         let _ = self.scan.set((scan.clone(), pace.clone()));
     }
 
+    /// Tells what work without a scan waits for; an empty text ends the wait.
+    pub(crate) fn wait_for(&self, what: String) {
+        *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = what;
+    }
+
     pub(crate) fn message(&self, lease: &Lease) -> v1::LeaseProgress {
         let scan = self.scan.get();
         let reading = scan.map_or(0, |(scan, _)| scan.retries());
@@ -69,7 +75,10 @@ impl Progress {
             encoded_bytes: self.encoded_bytes.load(Ordering::Relaxed),
             retries: self.retries.load(Ordering::Relaxed) + reading,
             throttle: scan.map(|(_, pace)| pace.throttle().to_owned()).unwrap_or_default(),
-            waiting: scan.map(|(scan, _)| scan.waiting()).unwrap_or_default(),
+            waiting: match scan {
+                Some((scan, _)) => scan.waiting(),
+                None => self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            },
         }
     }
 }

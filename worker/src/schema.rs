@@ -5,10 +5,12 @@
 //! - [`model`]: the rows of `system_schema`, as data
 //! - [`generate`]: DDL from those rows, for servers without DESCRIBE (Cassandra 3.11)
 //! - [`statement`]: what a CREATE statement says (kind, name, options, replication)
-//! - [`adapt`]: table options that another server version doesn't know
-//! - [`select`]: the order of objects, and the objects that chosen tables need
+//! - [`plan`]: what a restore brings to a target; of [`select`]: the order of objects, and the objects that chosen tables need;
+//!   [`rename`]: other names; [`replication`]: other places; [`adapt`]: options that another server doesn't know
+//! - [`roles`]: roles and grants; [`repair`]: what servers describe wrongly
 //! - [`compare`]: is what stands in the target what the backup has
 //! - [`features`]: what a schema needs of a server
+//! - [`table_of`]: a table by its statement; [`seed`]: the schema file of cassandra-backup-tool
 //!
 //! Deliberately absent: the driver, any statement that changes rows.
 
@@ -19,8 +21,15 @@ pub mod generate;
 pub mod ident;
 pub mod lex;
 pub mod model;
+pub mod plan;
+pub mod rename;
+pub mod repair;
+pub mod replication;
+pub mod roles;
+pub mod seed;
 pub mod select;
 pub mod statement;
+pub mod table_of;
 
 use ringvault_proto::error::{ErrorKind, Failure};
 
@@ -30,6 +39,24 @@ pub type Result<T, E = Failure> = std::result::Result<T, E>;
 /// The schema or the request is wrong for this target.
 pub(crate) fn invalid(message: impl Into<String>) -> Failure {
     Failure::new(ErrorKind::Invalid, message)
+}
+
+/// Keyspaces of the server itself: never backed up, never restored.
+#[must_use]
+pub fn is_system(keyspace: &str) -> bool {
+    const NAMES: [&str; 10] = [
+        "system",
+        "system_auth",
+        "system_distributed",
+        "system_distributed_everywhere",
+        "system_metrics",
+        "system_replicated_keys",
+        "system_schema",
+        "system_traces",
+        "system_views",
+        "system_virtual_schema",
+    ];
+    NAMES.contains(&keyspace)
 }
 
 /// A server version, as far as DDL depends on it.

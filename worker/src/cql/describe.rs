@@ -10,12 +10,12 @@ use uuid::Uuid;
 use super::{
     Cluster,
     errors::{Error, Reason, Result},
-    quoted,
+    quoted, roles,
     rows::Question,
     system_schema::{self, DESCRIBES_SINCE, is_cdc_log},
     topology,
 };
-use crate::schema::{generate, lex, model::KeyspaceModel, select, statement::Statement};
+use crate::schema::{generate, is_system, lex, model::KeyspaceModel, repair, select, statement::Statement};
 
 impl From<Failure> for Error {
     /// What the pure side of the schema refuses.
@@ -27,26 +27,46 @@ impl From<Failure> for Error {
 /// Times that a DESCRIBE is begun again since the schema changed.
 const RESTARTS_MAX: u32 = 5;
 
-/// The schema of the keyspaces: of the tables and what they need.
+/// The schema of the keyspaces: of the tables and what they need, and of everything where all tables of a keyspace are named.
+/// With warnings.
 ///
 /// # Errors
-/// `NotFound` for a keyspace or table that is not there, naming those that are; `Invalid` for system keyspaces and tables
-/// WITH COMPACT STORAGE; `Unavailable` where nobody answers.
-pub async fn capture(cluster: &Cluster, work: &v1::CaptureSchema) -> Result<SchemaDocument> {
-    let mut objects = Vec::new();
-    for keyspace in &work.keyspaces {
-        let of_it = work.tables.iter().filter(|table| table.keyspace == *keyspace);
-        let tables: Vec<String> = of_it.map(|table| table.table.clone()).collect();
-        objects.extend(capture_one(cluster, keyspace, &tables).await?);
-    }
+/// `NotFound` for a keyspace or table that is not there, naming those that are; `Invalid` for system keyspaces, tables WITH
+/// COMPACT STORAGE, and roles that the login may not read; `Unavailable` where nobody answers.
+pub async fn capture(cluster: &Cluster, work: &v1::CaptureSchema) -> Result<(SchemaDocument, Vec<String>)> {
+    let (mut objects, mut models, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
     let mut keyspaces = work.keyspaces.clone();
     keyspaces.sort();
-    objects.sort_by_key(|object| object.kind);
-    Ok(SchemaDocument { keyspaces, server_version: cluster.versions().1.to_string(), objects })
+    keyspaces.dedup();
+    for keyspace in &keyspaces {
+        let of_it = work.tables.iter().filter(|table| table.keyspace == *keyspace);
+        let tables: Vec<String> = of_it.map(|table| table.table.clone()).collect();
+        let (model, found) = capture_one(cluster, keyspace, &tables).await?;
+        objects.extend(found);
+        models.push(model);
+    }
+    if work.with_roles {
+        let (found, told) = roles::capture(cluster, &models).await?;
+        let is_wanted = |object: &SchemaObject| match (&object.table, models.iter().find(|m| m.name == object.keyspace))
+        {
+            (Some(table), Some(model)) => model.table(table).is_some(),
+            _ => true,
+        };
+        objects.extend(found.into_iter().filter(is_wanted));
+        warnings.extend(told);
+    }
+    objects.sort_by_key(|object| object.kind); // stable: types stay behind the types that they name
+    let server_version = cluster.versions().1.to_string();
+    Ok((SchemaDocument { keyspaces, server_version, objects }, warnings))
 }
 
-async fn capture_one(cluster: &Cluster, keyspace: &str, tables: &[String]) -> Result<Vec<SchemaObject>> {
-    if system_schema::is_system(keyspace) {
+/// The chosen tables of a keyspace with what else it has, and their objects.
+async fn capture_one(
+    cluster: &Cluster,
+    keyspace: &str,
+    tables: &[String],
+) -> Result<(KeyspaceModel, Vec<SchemaObject>)> {
+    if is_system(keyspace) {
         return Err(Error::invalid(format!("{keyspace} is a keyspace of the server itself and can't be backed up")));
     }
     let Some(mut model) = system_schema::read(cluster, keyspace).await? else {
@@ -58,15 +78,14 @@ async fn capture_one(cluster: &Cluster, keyspace: &str, tables: &[String]) -> Re
         )));
     };
     let of_all = model.clone();
-    if !tables.is_empty() {
-        model.tables.retain(|table| tables.contains(&table.name));
-    }
+    let whole = model.tables.iter().all(|table| tables.contains(&table.name));
+    model.tables.retain(|table| tables.contains(&table.name));
     generate::refuse_compact(&model)?;
     let describes = cluster.is_scylla() || cluster.versions().0 >= DESCRIBES_SINCE;
-    let objects = if describes { described(cluster, keyspace).await? } else { generate::objects(&model)? };
-    let objects = select::of_tables(objects, &of_all, tables)?;
+    let objects = if describes { described(cluster, &of_all).await? } else { generate::objects(&of_all)? };
+    let objects = select::of_tables(objects, &of_all, (!whole).then_some(tables))?;
     refuse_missing_tables(&model, &objects)?;
-    Ok(select::in_order(objects)?)
+    Ok((model, select::in_order(objects)?))
 }
 
 /// Every table must have its statement: a backup that can't create a table is none.
@@ -85,7 +104,8 @@ fn refuse_missing_tables(model: &KeyspaceModel, objects: &[SchemaObject]) -> Res
 /// Keyspace (nothing for roles), kind, name and statement, as the server gives them.
 type Described = (Option<String>, String, String, Option<String>);
 
-async fn described(cluster: &Cluster, keyspace: &str) -> Result<Vec<SchemaObject>> {
+async fn described(cluster: &Cluster, model: &KeyspaceModel) -> Result<Vec<SchemaObject>> {
+    let keyspace = &model.name;
     let host = cluster.connected(cluster.local_dc()).first().copied();
     let host = host.ok_or_else(|| Error::unavailable(format!("no node of {} is connected", cluster.local_dc())))?;
     let mut restarts = 0;
@@ -98,11 +118,13 @@ async fn described(cluster: &Cluster, keyspace: &str) -> Result<Vec<SchemaObject
         }
     };
     let mut objects = Vec::new();
-    for (of, _, name, cql) in rows {
+    for (of, kind, name, cql) in rows {
         // servers quote the name where CQL would have to
         let of = of.as_deref().and_then(|of| lex::tokens(of).first().map(lex::Token::value));
         if of.as_deref().is_none_or(|of| of == keyspace) {
-            objects.extend(objects_of(keyspace, &name, cql.as_deref().unwrap_or_default())?);
+            for object in objects_of(keyspace, &kind, &name, cql.as_deref().unwrap_or_default())? {
+                objects.push(repair::repaired(object, model)?);
+            }
         }
     }
     objects.retain(|object| {
@@ -123,9 +145,12 @@ fn has_changed(error: &Error) -> bool {
 }
 
 /// The objects of one described row. Some servers put a table's indexes behind the table, in one text.
-fn objects_of(keyspace: &str, name: &str, cql: &str) -> Result<Vec<SchemaObject>> {
+fn objects_of(keyspace: &str, kind: &str, name: &str, cql: &str) -> Result<Vec<SchemaObject>> {
     let mut objects = Vec::new();
-    for cql in lex::statements(cql) {
+    // a function's body may hold what ends it, as servers describe it
+    let whole = cql.trim().trim_end_matches(';');
+    let statements = if kind == "function" { vec![whole] } else { lex::statements(cql) };
+    for cql in statements {
         let statement = Statement::parse(cql)?;
         let signed = matches!(statement.kind, SchemaKind::Function | SchemaKind::Aggregate);
         objects.push(SchemaObject {
@@ -146,7 +171,7 @@ mod tests {
     #[test]
     fn a_table_and_its_indexes_in_one_text_are_taken_apart() {
         let text = "CREATE TABLE ks.t (k int PRIMARY KEY, v text) WITH comment = 'a;b';\n\nCREATE INDEX i ON ks.t (v);";
-        let objects = objects_of("ks", "t", text).expect("fine");
+        let objects = objects_of("ks", "table", "t", text).expect("fine");
         let shown: Vec<_> =
             objects.iter().map(|o| (o.kind, o.name.as_str(), o.table.as_deref(), o.cql.as_str())).collect();
         assert_eq!(
@@ -161,6 +186,6 @@ mod tests {
     #[test]
     fn a_function_keeps_the_signature_that_tells_it_from_its_namesakes() {
         let text = "CREATE FUNCTION ks.f(x int) CALLED ON NULL INPUT RETURNS int LANGUAGE java AS $$ return x; $$;";
-        assert_eq!(objects_of("ks", "f(int)", text).expect("fine")[0].name, "f(int)");
+        assert_eq!(objects_of("ks", "function", "f(int)", text).expect("fine")[0].name, "f(int)");
     }
 }

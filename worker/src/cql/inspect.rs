@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture};
+use prost::Message;
 use ringvault_archive::table::TableLayout;
 use ringvault_proto::{
-    error::ErrorKind,
-    pattern::{self, Patterns},
+    pattern::{PatternError, Patterns},
     v1,
 };
 
@@ -15,52 +15,90 @@ use super::{
     Cluster, consistency,
     errors::{Error, Result},
     fingerprint::{Definition, definitions},
-    quoted,
-    ring::{RING_TOKENS_MAX, Version},
+    masks, quoted,
+    ring::RING_TOKENS_MAX,
     rows::Question,
-    sizes, system_schema,
+    select, sizes, system_schema,
 };
 
 /// Tables that are asked about at once.
 pub(crate) const TABLES_AT_ONCE: usize = 8;
 
-/// The first release with dynamic data masking.
-const MASKS_SINCE: Version = Version::new(5, 0, 0);
-
 /// Most names that a message lists.
 const NAMES_LISTED_MAX: usize = 20;
 
-/// Answers an inspection. A keyspace that doesn't exist is an answer, not an error, unless tables of it are named.
+/// Longest answer, encoded: messages have at most 4 MiB.
+const ANSWER_BYTES_MAX: usize = 3_500_000;
+
+/// Answers an inspection. That no keyspace matches is an answer, not an error; keyspaces of the server itself never match.
 ///
 /// # Errors
-/// `NotFound` for a named table that doesn't exist; `Invalid`, by name, for a table that can't be read faithfully or that
-/// the login may not read; else what the database said.
+/// `NotFound` for a named table that none of the keyspaces has; `Invalid`, by name, for a table that can't be read faithfully or
+/// that the login may not read, and for too many tables; else what the database said.
 pub async fn inspect(cluster: &Cluster, request: &v1::InspectCluster) -> Result<v1::InspectResult> {
-    let invalid = |error: pattern::PatternError| Error::invalid(error.to_string());
-    let wanted = Patterns::of_keyspaces(&request.keyspaces).map_err(invalid)?;
-    let of_tables = Patterns::of_tables(&request.tables).map_err(invalid)?;
+    let invalid = |error: PatternError| Error::invalid(error.to_string());
+    let keyspaces = Patterns::of_keyspaces(&request.keyspaces).map_err(invalid)?;
+    let tables = Patterns::of_tables(&request.tables).map_err(invalid)?;
     let mut result = topology(cluster);
-    for keyspace in system_schema::keyspaces(cluster).await? {
-        if !wanted.has_keyspace(&keyspace) {
-            continue;
-        }
+    result.keyspaces = system_schema::keyspaces(cluster).await?;
+    result.keyspaces.retain(|keyspace| keyspaces.has_keyspace(keyspace));
+    let mut all = BTreeMap::new();
+    for keyspace in &result.keyspaces {
+        let mut definitions = definitions(cluster, keyspace, None).await?;
+        let names: Vec<String> = definitions.keys().cloned().collect();
+        definitions.retain(|name, _| !is_cdc_log(name, &names));
+        all.insert(keyspace.clone(), definitions);
+    }
+    check_named(cluster, &tables, &all).await?;
+    for (keyspace, mut chosen) in all {
+        // the data centre that is asked must hold the keyspace's rows, also where it has no tables yet
         let Some(strategy) = cluster.replication(&keyspace).await? else { continue };
         result.local_data_center = cluster.choose_local_dc(&keyspace, &strategy)?;
-        let route = cluster.route(&keyspace).await?;
-        let chosen = chosen(cluster, &keyspace, &of_tables).await?;
-        refuse_masked(cluster, &keyspace, &chosen).await?;
-        let mut tables = Vec::new();
-        for (name, definition) in &chosen {
-            tables.push(inspected(&keyspace, name, definition)?);
+        chosen.retain(|name, _| tables.has_table(&keyspace, name));
+        if !chosen.is_empty() {
+            result.tables.extend(inspect_tables(cluster, request, &keyspace, &chosen).await?);
         }
-        check_grants(cluster, &tables, request.read_consistency()).await?;
-        if request.sizes {
-            sizes::estimate(cluster, &route, &mut tables).await?;
-        }
-        result.tables.extend(tables);
-        result.keyspaces.push(keyspace);
+    }
+    if result.encoded_len() > ANSWER_BYTES_MAX {
+        return Err(Error::invalid(format!(
+            "the {} tables of this job don't fit into one message; choose fewer with --tables",
+            result.tables.len()
+        )));
     }
     Ok(result)
+}
+
+/// The chosen tables of one keyspace.
+async fn inspect_tables(
+    cluster: &Cluster,
+    request: &v1::InspectCluster,
+    keyspace: &str,
+    chosen: &BTreeMap<String, Definition>,
+) -> Result<Vec<v1::InspectedTable>> {
+    masks::refuse(cluster, keyspace, &|table| chosen.contains_key(table)).await?;
+    let mut tables = Vec::new();
+    for (name, definition) in chosen {
+        tables.push(inspected(keyspace, name, definition)?);
+    }
+    check_grants(cluster, &tables, request.read_consistency()).await?;
+    let probes: Vec<BoxFuture<'_, Result<Vec<v1::Approximation>>>> =
+        tables.iter().map(|table| approximations(cluster, table, request.values_only).boxed()).collect();
+    let found: Vec<_> = futures::stream::iter(probes).buffered(TABLES_AT_ONCE).try_collect().await?;
+    for (table, found) in tables.iter_mut().zip(found) {
+        table.approximations = found;
+    }
+    if request.sizes {
+        sizes::estimate(cluster, &cluster.route(keyspace).await?, &mut tables).await?;
+    }
+    Ok(tables)
+}
+
+async fn approximations(
+    cluster: &Cluster,
+    table: &v1::InspectedTable,
+    values_only: bool,
+) -> Result<Vec<v1::Approximation>> {
+    select::approximations(cluster, &TableLayout::from_message(table)?, values_only).await
 }
 
 fn topology(cluster: &Cluster) -> v1::InspectResult {
@@ -91,17 +129,31 @@ fn topology(cluster: &Cluster) -> v1::InspectResult {
     }
 }
 
-/// Definitions of the tables that are meant, but those that a server makes by itself.
-async fn chosen(cluster: &Cluster, keyspace: &str, wanted: &Patterns) -> Result<BTreeMap<String, Definition>> {
-    let mut all = definitions(cluster, keyspace, None).await?;
+/// A table that is named without a star must stand in one of the keyspaces that may be meant.
+async fn check_named(
+    cluster: &Cluster,
+    wanted: &Patterns,
+    all: &BTreeMap<String, BTreeMap<String, Definition>>,
+) -> Result<()> {
     for (of, name) in wanted.names() {
-        if of.is_none_or(|of| of == keyspace) && !all.contains_key(name) {
-            return Err(missing_table(cluster, keyspace, name, all.keys()).await?);
+        let meant: Vec<&String> = all.keys().filter(|keyspace| of.is_none_or(|of| of == keyspace.as_str())).collect();
+        if meant.iter().any(|keyspace| all[*keyspace].contains_key(name)) {
+            continue;
+        }
+        if let [keyspace] = meant[..] {
+            return Err(missing_table(cluster, keyspace, name, all[keyspace].keys()).await?);
+        }
+        if let (Some(of), true) = (of, meant.is_empty()) {
+            return Err(Error::not_found(format!(
+                "table {of}.{name} is named, but keyspace {of} is not part of the job"
+            )));
+        }
+        if !meant.is_empty() {
+            let keyspaces: Vec<&str> = meant.into_iter().map(String::as_str).collect();
+            return Err(Error::not_found(format!("none of the keyspaces {} has a table {name}", keyspaces.join(", "))));
         }
     }
-    let names: Vec<String> = all.keys().cloned().collect();
-    all.retain(|name, _| !is_cdc_log(name, &names) && wanted.has_table(keyspace, name));
-    Ok(all)
+    Ok(())
 }
 
 /// Scylla fills these from their base table.
@@ -175,53 +227,6 @@ async fn check_grant(cluster: &Cluster, table: &v1::InspectedTable, level: v1::C
     let what = format!("reading {}.{}", name.keyspace, name.table);
     let question = Question { consistency: consistency(level), ..Question::new(&what, &cql) };
     question.ask::<scylla::value::Row>(cluster.session(), ()).await.map(drop)
-}
-
-/// A masked column reads as its mask, silently, unless the role holds UNMASK.
-async fn refuse_masked(cluster: &Cluster, keyspace: &str, chosen: &BTreeMap<String, Definition>) -> Result<()> {
-    if cluster.is_scylla() || cluster.versions().1 < MASKS_SINCE {
-        return Ok(());
-    }
-    let what = format!("reading the column masks of keyspace {keyspace}");
-    let cql = "SELECT table_name, column_name FROM system_schema.column_masks WHERE keyspace_name = ?";
-    let masks: Vec<(String, String)> = Question::new(&what, cql).ask(cluster.session(), (keyspace,)).await?;
-    for (table, column) in masks.iter().filter(|(table, _)| chosen.contains_key(table)) {
-        if !may_unmask(cluster, keyspace, table).await? {
-            let role = cluster.profile().username.as_deref().unwrap_or("this role");
-            return Err(Error::invalid(format!(
-                "{keyspace}.{table}: column {column} is masked, and it can't be shown that {role} may see through it; an administrator can run: GRANT UNMASK ON TABLE {keyspace}.{table} TO {role}"
-            )));
-        }
-    }
-    Ok(())
-}
-
-async fn may_unmask(cluster: &Cluster, keyspace: &str, table: &str) -> Result<bool> {
-    let Some(role) = &cluster.profile().username else { return Ok(true) }; // without logins everybody may
-    let role = quoted(role);
-    let roles = format!("LIST ROLES OF {role}");
-    let granted = format!("LIST UNMASK PERMISSION ON TABLE {}.{} OF {role}", quoted(keyspace), quoted(table));
-    let what = "asking for the grants of the login";
-    match Question::new(what, &roles).ask::<scylla::value::Row>(cluster.session(), ()).await {
-        Ok(rows) => {
-            // role, super, login, …
-            let is_super = |row: &scylla::value::Row| {
-                matches!(row.columns.get(1), Some(Some(scylla::value::CqlValue::Boolean(true))))
-            };
-            if rows.iter().any(is_super) {
-                return Ok(true);
-            }
-        }
-        Err(error) if error.kind() == ErrorKind::Invalid => {}
-        Err(error) => return Err(error),
-    }
-    match Question::new(what, &granted).ask::<scylla::value::Row>(cluster.session(), ()).await {
-        Ok(rows) => Ok(!rows.is_empty()),
-        // "LIST PERMISSIONS operation is not supported by AllowAllAuthorizer": nothing is withheld from anybody
-        Err(error) if error.to_string().contains("AllowAllAuthorizer") => Ok(true),
-        Err(error) if error.kind() == ErrorKind::Invalid => Ok(false),
-        Err(error) => Err(error),
-    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@
 //! - [`scan`]: reads a table; `select`: its statements; `reader`: pages of a range; `fetch`: one page and its attempts;
 //!   [`page`]: raw rows; [`lines`]: which lines rows make
 //! - [`load`]: writes rows back
-//! - [`system_schema`], [`describe`]: reads a keyspace's schema; [`ddl`]: brings it back
+//! - [`system_schema`], [`describe`]: reads a keyspace's schema; [`ddl`]: brings it back; `roles`: roles and grants;
+//!   `masks`: masked columns
 //! - [`pace`]: how hard the database is leaned on
 //!
 //! Deliberately absent: how rows look at rest, gRPC, what to read or write next.
@@ -26,11 +27,13 @@ pub mod fingerprint;
 pub mod inspect;
 pub mod lines;
 pub mod load;
+mod masks;
 pub mod pace;
 pub mod page;
 pub mod profile;
 mod reader;
 pub mod ring;
+mod roles;
 mod rows;
 pub mod scan;
 mod select;

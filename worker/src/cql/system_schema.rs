@@ -13,31 +13,16 @@ use super::{
     ring::Version,
     rows::Question,
 };
-use crate::schema::model::{
-    AggregateModel, ColumnModel, ColumnRole, FunctionModel, IndexModel, KeyspaceModel, Options, TableModel,
-    TableOptions, TriggerModel, TypeModel, ViewModel,
+use crate::schema::{
+    is_system,
+    model::{
+        AggregateModel, ColumnModel, ColumnRole, FunctionModel, IndexModel, KeyspaceModel, Options, TableModel,
+        TableOptions, TriggerModel, TypeModel, ViewModel,
+    },
 };
 
 /// The first release that describes its own schema.
 pub(super) const DESCRIBES_SINCE: Version = Version::new(4, 0, 0);
-
-/// Keyspaces of the server itself: never backed up, never restored.
-#[must_use]
-pub fn is_system(keyspace: &str) -> bool {
-    const NAMES: [&str; 10] = [
-        "system",
-        "system_auth",
-        "system_distributed",
-        "system_distributed_everywhere",
-        "system_metrics",
-        "system_replicated_keys",
-        "system_schema",
-        "system_traces",
-        "system_views",
-        "system_virtual_schema",
-    ];
-    NAMES.contains(&keyspace)
-}
 
 /// Whether a table comes by itself: Scylla keeps a CDC log beside each table that has CDC on.
 pub(super) fn is_cdc_log(scylla: bool, table: &str) -> bool {

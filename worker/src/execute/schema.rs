@@ -1,4 +1,4 @@
-//! CaptureSchema and ApplySchema: the keyspace's DDL, from the cluster into the repository and back.
+//! CaptureSchema and ApplySchema: the DDL of keyspaces, from the cluster into the repository and back.
 
 use ringvault_archive::schema::SchemaDocument;
 use ringvault_proto::{
@@ -18,13 +18,13 @@ pub(super) async fn capture(
     let backup = backup_id(&work.backup_id)?;
     let cluster = context.places.cluster(&assignment.cluster).await?;
     let repository = context.places.repository(&assignment.repository).await?;
-    let document = describe::capture(&cluster, &work).await?;
+    let (document, warnings) = describe::capture(&cluster, &work).await?;
     let written = repository.write_schema(&backup, &document).await?;
     let captured = v1::CaptureResult {
         schema_identity: written.identity.0.to_vec().into(),
         schema_bytes: written.stored_bytes,
         objects: u32::try_from(document.objects.len()).unwrap_or(u32::MAX),
-        warnings: Vec::new(),
+        warnings,
     };
     context
         .reporter
@@ -41,13 +41,17 @@ pub(super) async fn apply(
     work: v1::ApplySchema,
 ) -> Result<(), Failure> {
     let cluster = context.places.cluster(&assignment.cluster).await?;
-    let document = stored_schema(context, assignment, &work).await?;
     let applied = match work.stage() {
         Stage::Preflight => {
+            let document = stored_schema(context, assignment, &work).await?;
             v1::ApplyResult { warnings: ddl::preflight(&cluster, &work, &document).await?, statements: 0 }
         }
-        Stage::Before => ddl::apply_before(&cluster, &work, &document).await?,
-        Stage::After => ddl::apply_after(&cluster, &work, &document).await?,
+        Stage::Before => ddl::apply_before(&cluster, &work, &stored_schema(context, assignment, &work).await?).await?,
+        Stage::After => {
+            let document = stored_schema(context, assignment, &work).await?;
+            let progress = context.progress.clone();
+            ddl::apply_after(&cluster, &work, &document, &move |waiting| progress.wait_for(waiting)).await?
+        }
         Stage::Scrap => ddl::scrap(&cluster, &work).await?,
         Stage::Unspecified => {
             let message = "the assignment names no stage of the schema; update the worker";

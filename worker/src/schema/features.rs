@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 
+mod times;
+
 use ringvault_archive::schema::{SchemaKind, SchemaObject};
 use ringvault_proto::v1;
+
+pub use times::check_times;
 
 use super::{Release, Result, invalid, model::Options, statement::Statement};
 
@@ -40,16 +44,22 @@ fn check_one(object: &SchemaObject, statement: &Statement<'_>, target: &Target) 
     let release = target.release.unwrap_or(Release { major: 0, minor: 0 });
     let older_than_5 = !target.scylla && !release.is_at_least(5, 0);
     let name = &object.name;
+    if older_than_5 && statement.has_vectors() {
+        return Err(invalid(format!(
+            "{name} has a vector, which Cassandra {release} does not know; restore to 5.0 or later, or leave it out with --tables"
+        )));
+    }
     match object.kind {
         SchemaKind::Table | SchemaKind::Type => {
-            if older_than_5 && statement.has_vectors() {
+            if (older_than_5 || target.scylla) && statement.has_masks() {
+                let server = if target.scylla { "ScyllaDB".to_owned() } else { format!("Cassandra {release}") };
                 return Err(invalid(format!(
-                    "{name} has a vector, which Cassandra {release} does not know; restore to 5.0 or later"
+                    "{name} has a masked column, which {server} does not know; restore to Cassandra 5.0 or later, or leave it out with --tables"
                 )));
             }
-            if older_than_5 && statement.mentions("masked") {
+            if statement.clauses().iter().any(|clause| clause.name == "compact") {
                 return Err(invalid(format!(
-                    "{name} has a masked column, which Cassandra {release} does not know; restore to 5.0 or later"
+                    "table {name} was made WITH COMPACT STORAGE, which CQL shows other than it is stored; leave it out with --tables"
                 )));
             }
             Ok(None)
@@ -63,6 +73,9 @@ fn check_one(object: &SchemaObject, statement: &Statement<'_>, target: &Target) 
         .map(|()| None),
         SchemaKind::Function => check_function(name, statement, target, release),
         SchemaKind::Index => check_index(name, statement, target, release).map(|()| None),
+        SchemaKind::Trigger if target.scylla => Err(invalid(format!(
+            "{name} is a trigger, which ScyllaDB does not have; leave its table out with --tables"
+        ))),
         SchemaKind::Trigger => Ok(Some(format!(
             "trigger {name} needs its class on every node of the target; without it the restore fails at its end"
         ))),
@@ -75,7 +88,8 @@ fn check_one(object: &SchemaObject, statement: &Statement<'_>, target: &Target) 
 }
 
 fn check_function(name: &str, statement: &Statement<'_>, target: &Target, release: Release) -> Result<Option<String>> {
-    let java = statement.mentions("java");
+    let language = statement.between("language", &["as"]).first().map(|token| token.value()).unwrap_or_default();
+    let java = language == "java";
     if target.scylla && java {
         return Err(invalid(format!(
             "function {name} is written in Java, which ScyllaDB does not run; restore chosen tables with --tables"
@@ -83,6 +97,12 @@ fn check_function(name: &str, statement: &Statement<'_>, target: &Target, releas
     }
     let names = ["enable_user_defined_functions", "user_defined_functions_enabled"];
     switched_on(target, "user-defined functions", &names, name)?;
+    // CASSANDRA-18252
+    if !java && !target.scylla && release.is_at_least(5, 0) {
+        return Err(invalid(format!(
+            "function {name} is written in {language}, which Cassandra {release} does not run; restore chosen tables with --tables"
+        )));
+    }
     if !java {
         let names = ["enable_scripted_user_defined_functions", "scripted_user_defined_functions_enabled"];
         switched_on(target, "scripted user-defined functions", &names, name)?;
@@ -97,7 +117,12 @@ fn check_function(name: &str, statement: &Statement<'_>, target: &Target, releas
 fn check_index(name: &str, statement: &Statement<'_>, target: &Target, release: Release) -> Result<()> {
     let Some(class) = statement.index_class() else { return Ok(()) };
     let attached = class.eq_ignore_ascii_case("sai") || class.ends_with("StorageAttachedIndex");
-    if attached && !target.scylla && !release.is_at_least(5, 0) {
+    if attached && target.scylla {
+        return Err(invalid(format!(
+            "index {name} is storage-attached (SAI), which ScyllaDB does not have; leave its table out with --tables"
+        )));
+    }
+    if attached && !release.is_at_least(5, 0) {
         return Err(invalid(format!(
             "index {name} is storage-attached (SAI), which Cassandra {release} does not know; restore to 5.0 or later"
         )));
@@ -141,8 +166,8 @@ pub fn check_replication(
     if !missing.is_empty() {
         let existing: Vec<&str> = target.nodes.keys().map(String::as_str).collect();
         return Err(invalid(format!(
-            "keyspace {keyspace} is replicated to data centre {}, which the target does not have; it has {}: create the keyspace there \
-             with the replication that it should have, then restore without --drop",
+            "keyspace {keyspace} is replicated to data centre {}, which the target does not have; it has {}: give them other names with \
+             --map-dc, or another replication with --replication",
             missing.join(", "),
             existing.join(", ")
         )));
@@ -163,7 +188,7 @@ pub fn check_replication(
         if nodes < needed {
             return Err(invalid(format!(
                 "keyspace {keyspace} keeps {factor} replicas in {dc}, which has {nodes} nodes: no write at this consistency level can \
-                 succeed; create the keyspace with a replication factor that fits and restore without --drop, or choose --write-consistency ONE"
+                 succeed; give a replication that fits with --replication, or choose --write-consistency ONE"
             )));
         }
         if nodes < *factor {
@@ -267,5 +292,29 @@ mod tests {
         assert!(replication(&nts, v1::Consistency::All, &two).is_err());
         let simple = [("class", "SimpleStrategy"), ("replication_factor", "3")];
         assert!(replication(&simple, v1::Consistency::Quorum, &target("5.0.6", &[], &[("dc1", 1)])).is_err());
+    }
+
+    #[test]
+    fn what_one_kind_of_server_does_not_have_is_refused_by_name() {
+        let scylla = Target { scylla: true, ..target("3.0.8", &[], &[]) };
+        let masked = "CREATE TABLE ks.t (k int PRIMARY KEY, v text MASKED WITH DEFAULT)";
+        let script = "CREATE FUNCTION ks.f(x int) CALLED ON NULL INPUT RETURNS int LANGUAGE javascript AS 'x'";
+        let vector = "CREATE FUNCTION ks.f(x vector<float, 3>) CALLED ON NULL INPUT RETURNS int LANGUAGE java AS 'x'";
+        let compact = "CREATE TABLE ks.t (k int PRIMARY KEY) WITH COMPACT STORAGE AND comment = ''";
+        for (cql, target, word) in [
+            (masked, target("4.1.10", &[], &[]), "masked"),
+            (masked, scylla.clone(), "masked"),
+            ("CREATE CUSTOM INDEX i ON ks.t (v) USING 'StorageAttachedIndex'", scylla.clone(), "SAI"),
+            ("CREATE TRIGGER t ON ks.t USING 'x.Y'", scylla, "trigger"),
+            (script, target("5.0.6", &[], &[]), "javascript"),
+            (vector, target("4.0.18", &[], &[]), "vector"),
+            (compact, target("3.11.19", &[], &[]), "COMPACT STORAGE"),
+        ] {
+            let message = refusal(cql, &target).expect(cql);
+            assert!(message.contains(word), "{message}");
+        }
+        assert_eq!(refusal(masked, &target("5.0.6", &[], &[])), None);
+        assert_eq!(refusal("CREATE TABLE ks.t (k int PRIMARY KEY, masked int)", &target("4.0.18", &[], &[])), None);
+        assert_eq!(refusal(script, &target("4.0.18", &[], &[])), None);
     }
 }

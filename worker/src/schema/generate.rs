@@ -2,7 +2,7 @@
 //!
 //! Deliberately absent: what only SSTables need (table ids, dropped columns), and COMPACT STORAGE, which is refused by name.
 
-mod table;
+pub(super) mod table;
 
 use ringvault_archive::schema::{SchemaKind, SchemaObject};
 
@@ -12,6 +12,7 @@ use super::{
     invalid, lex,
     model::{AggregateModel, FunctionModel, IndexModel, KeyspaceModel, TriggerModel, TypeModel},
     select,
+    statement::normal_type,
 };
 
 /// Every object of the keyspace, in the order in which they can be created.
@@ -77,6 +78,12 @@ fn signature(name: &str, types: &[String]) -> String {
     format!("{}({})", shown(name), types.iter().map(|t| without_frozen(t)).collect::<Vec<_>>().join(", "))
 }
 
+/// Whether a signature, as servers and this module write it, is that of a function.
+pub(super) fn is_signature(signature: &str, name: &str, types: &[String]) -> bool {
+    let key = |text: &str| normal_type(&without_frozen(text));
+    key(signature) == key(&format!("{}({})", shown(name), types.join(", ")))
+}
+
 fn create_keyspace(keyspace: &KeyspaceModel) -> String {
     // The class stands first, as cqlsh writes it; the map's own order would put data centres in upper case before it.
     let class = keyspace.replication.iter().filter(|(key, _)| *key == "class");
@@ -95,7 +102,7 @@ fn create_type(keyspace: &str, user_type: &TypeModel) -> String {
     format!("CREATE TYPE {}.{} (\n{}\n)", shown(keyspace), shown(&user_type.name), fields.join(",\n"))
 }
 
-fn create_function(keyspace: &str, function: &FunctionModel) -> String {
+pub(super) fn create_function(keyspace: &str, function: &FunctionModel) -> String {
     let arguments: Vec<String> = function
         .argument_names
         .iter()
@@ -115,7 +122,7 @@ fn create_function(keyspace: &str, function: &FunctionModel) -> String {
     )
 }
 
-fn create_aggregate(keyspace: &str, aggregate: &AggregateModel) -> String {
+pub(super) fn create_aggregate(keyspace: &str, aggregate: &AggregateModel) -> String {
     let types: Vec<String> = aggregate.argument_types.iter().map(|t| without_frozen(t)).collect();
     let mut cql = format!(
         "CREATE AGGREGATE {}.{}({})\n    SFUNC {}\n    STYPE {}",
@@ -149,7 +156,7 @@ fn create_index(keyspace: &str, index: &IndexModel) -> String {
     cql
 }
 
-fn create_trigger(keyspace: &str, trigger: &TriggerModel) -> String {
+pub(super) fn create_trigger(keyspace: &str, trigger: &TriggerModel) -> String {
     format!(
         "CREATE TRIGGER {} ON {}.{} USING {}",
         shown(&trigger.name),

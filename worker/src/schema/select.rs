@@ -10,7 +10,7 @@ use super::{
     statement::{Statement, types_in},
 };
 
-/// The objects by kind (keyspace, types, functions, aggregates, tables, indexes, views, triggers), types behind the types that
+/// The objects by kind (keyspace, types, functions, aggregates, tables, indexes, …), types behind the types that
 /// they name; otherwise as they came.
 ///
 /// # Errors
@@ -50,15 +50,17 @@ fn types_in_order(types: Vec<SchemaObject>) -> Result<Vec<SchemaObject>> {
 }
 
 /// The objects that `tables` need, of all of a keyspace's: the keyspace, the types that they name (and those that these name),
-/// the tables, their indexes, views and triggers; functions and aggregates only where a column is masked by one. An empty
-/// list of tables stands for all.
+/// the tables, their indexes, views, triggers and grants; functions and aggregates only where a column is masked by one. Without
+/// a list of tables: all.
 ///
 /// # Errors
 /// `NotFound`, naming the tables that are not there and those that are.
-pub fn of_tables(objects: Vec<SchemaObject>, model: &KeyspaceModel, tables: &[String]) -> Result<Vec<SchemaObject>> {
-    if tables.is_empty() {
-        return Ok(objects);
-    }
+pub fn of_tables(
+    objects: Vec<SchemaObject>,
+    model: &KeyspaceModel,
+    tables: Option<&[String]>,
+) -> Result<Vec<SchemaObject>> {
+    let Some(tables) = tables else { return Ok(objects) };
     let known: BTreeSet<&str> = model.tables.iter().map(|table| table.name.as_str()).collect();
     let missing: Vec<&str> = tables.iter().map(String::as_str).filter(|name| !known.contains(name)).collect();
     if !missing.is_empty() {
@@ -73,7 +75,7 @@ pub fn of_tables(objects: Vec<SchemaObject>, model: &KeyspaceModel, tables: &[St
     let masked = objects.iter().any(|object| {
         object.kind == SchemaKind::Table
             && chosen(&object.name)
-            && Statement::parse(&object.cql).is_ok_and(|statement| statement.mentions("masked"))
+            && Statement::parse(&object.cql).is_ok_and(|statement| statement.has_masks())
     });
     let keep = |object: &SchemaObject| match object.kind {
         SchemaKind::Keyspace | SchemaKind::Role | SchemaKind::Membership => true,
@@ -183,14 +185,14 @@ mod tests {
             object(SchemaKind::Index, "i", Some("t"), ""),
             object(SchemaKind::Index, "j", Some("u"), ""),
         ];
-        let chosen = of_tables(objects.clone(), &model(), &["t".into()]).expect("fine");
+        let chosen = of_tables(objects.clone(), &model(), Some(&["t".into()])).expect("fine");
         assert_eq!(names(&chosen), ["ks", "inner", "Outer", "t", "i"]);
-        assert_eq!(of_tables(objects, &model(), &[]).expect("fine").len(), 9);
+        assert_eq!(of_tables(objects, &model(), None).expect("fine").len(), 9);
     }
 
     #[test]
     fn a_table_that_is_not_there_is_named_with_those_that_are() {
-        let failure = of_tables(Vec::new(), &model(), &["t".into(), "x".into()]).expect_err("refused");
+        let failure = of_tables(Vec::new(), &model(), Some(&["t".into(), "x".into()])).expect_err("refused");
         assert_eq!(failure.message, "keyspace \"ks\" has no table x; it has: t, u");
     }
 }

@@ -24,6 +24,10 @@ pub struct Statement<'a> {
     pub table: Option<String>,
     /// Index of the first token behind the name (and behind the table of an index or trigger).
     body: usize,
+    /// Index of the token of `name`, where it has one.
+    pub(super) name_at: Option<usize>,
+    /// Index of the token of `table`, where it has one.
+    pub(super) table_at: Option<usize>,
 }
 
 /// One clause behind WITH.
@@ -56,7 +60,11 @@ impl<'a> Statement<'a> {
     /// # Errors
     /// `Invalid` where it is no CREATE of a thing that a keyspace can hold.
     pub fn parse(source: &'a str) -> Result<Self> {
-        let tokens = tokens(source);
+        let mut tokens = tokens(source);
+        while tokens.last().is_some_and(|token| token.is_symbol(';')) {
+            tokens.pop();
+        }
+        let source = tokens.last().map_or("", |last| &source[..last.end()]);
         Self::read(source, tokens).ok_or_else(|| {
             let start: String = source.chars().take(60).collect();
             invalid(format!(
@@ -96,17 +104,21 @@ impl<'a> Statement<'a> {
             at += 3;
         }
         let (mut keyspace, mut name, mut table) = (None, String::new(), None);
+        let (mut name_at, mut table_at) = (None, None);
         if !(kind == SchemaKind::Index && word(at, "on")) {
             (keyspace, name, at) = qualified_name(&tokens, at)?;
+            name_at = Some(at - 1);
         }
         match kind {
             SchemaKind::Index | SchemaKind::Trigger => {
                 let (of, on, behind) = word(at, "on").then(|| qualified_name(&tokens, at + 1))??;
                 (keyspace, table, at) = (of, Some(on), behind);
+                table_at = Some(behind - 1);
             }
             SchemaKind::View => {
                 let from = tokens.iter().position(|token| token.is_word("from"))?;
-                table = Some(qualified_name(&tokens, from + 1)?.1);
+                let (_, base, behind) = qualified_name(&tokens, from + 1)?;
+                (table, table_at) = (Some(base), Some(behind - 1));
             }
             SchemaKind::Keyspace
             | SchemaKind::Type
@@ -117,7 +129,7 @@ impl<'a> Statement<'a> {
             | SchemaKind::Membership
             | SchemaKind::Grant => {}
         }
-        Some(Self { source, kind, keyspace, name, table, body: at, tokens })
+        Some(Self { source, kind, keyspace, name, table, body: at, name_at, table_at, tokens })
     }
 
     /// The clauses behind the last WITH that stands outside all brackets.
@@ -149,16 +161,13 @@ impl<'a> Statement<'a> {
 
     /// Index of the last top-level WITH, and of every top-level AND behind it.
     fn with(&self) -> Option<(usize, Vec<usize>)> {
-        let mut depth = 0_usize;
         let (mut with, mut ands) = (None, Vec::new());
-        for (index, token) in self.tokens.iter().enumerate().skip(self.body) {
-            match token.text {
-                "(" | "{" | "[" if token.kind == Kind::Symbol => depth += 1,
-                ")" | "}" | "]" if token.kind == Kind::Symbol => depth = depth.saturating_sub(1),
-                _ if depth > 0 => {}
-                _ if token.is_word("with") => (with, ands) = (Some(index), Vec::new()),
-                _ if token.is_word("and") => ands.push(index),
-                _ => {}
+        for index in self.top_level(self.body) {
+            let token = &self.tokens[index];
+            if token.is_word("with") {
+                (with, ands) = (Some(index), Vec::new());
+            } else if token.is_word("and") {
+                ands.push(index);
             }
         }
         with.map(|with| (with, ands))
@@ -208,6 +217,66 @@ impl<'a> Statement<'a> {
         self.tokens.windows(2).any(|pair| pair[0].is_word("vector") && pair[1].is_symbol('<'))
     }
 
+    /// Its tokens.
+    pub(super) fn tokens(&self) -> &[Token<'a>] {
+        &self.tokens
+    }
+
+    /// The tokens behind the first of these words, up to the next of those, outside all brackets.
+    pub(super) fn between(&self, from: &str, to: &[&str]) -> &[Token<'a>] {
+        let Some(start) = self.top_level(self.body).find(|at| self.tokens[*at].is_word(from)) else { return &[] };
+        let is_end = |at: &usize| to.iter().any(|word| self.tokens[*at].is_word(word));
+        let end = self.top_level(start + 1).find(is_end).unwrap_or(self.tokens.len());
+        &self.tokens[start + 1..end]
+    }
+
+    /// Indexes of the tokens from `first` on that stand outside all brackets.
+    fn top_level(&self, first: usize) -> impl Iterator<Item = usize> {
+        let mut depth = 0_usize;
+        let outside = self.tokens.iter().enumerate().skip(first).map(move |(index, token)| {
+            let before = depth;
+            match token.text {
+                "(" | "{" | "[" if token.kind == Kind::Symbol => depth += 1,
+                ")" | "}" | "]" if token.kind == Kind::Symbol => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            (index, before == 0)
+        });
+        outside.filter_map(|(index, outside)| outside.then_some(index))
+    }
+
+    /// What an index covers, as in `values(m)`: the tokens in the brackets behind its table.
+    pub(super) fn index_target(&self) -> &[Token<'a>] {
+        let opening = self.body.min(self.tokens.len());
+        let mut depth = 0_usize;
+        for (index, token) in self.tokens.iter().enumerate().skip(opening) {
+            if token.is_symbol('(') {
+                depth += 1;
+            } else if token.is_symbol(')') {
+                depth = depth.saturating_sub(1);
+            }
+            if depth == 0 {
+                return self.tokens.get(opening + 1..index).unwrap_or_default();
+            }
+        }
+        &[]
+    }
+
+    /// The map behind WITH OPTIONS of an index.
+    pub(super) fn index_options(&self) -> Options {
+        self.clauses()
+            .iter()
+            .find(|clause| clause.name == "options")
+            .map(|clause| map_of(clause.value))
+            .unwrap_or_default()
+    }
+
+    /// Whether a column in it is masked.
+    #[must_use]
+    pub fn has_masks(&self) -> bool {
+        self.tokens.windows(2).any(|pair| pair[0].is_word("masked") && pair[1].is_word("with"))
+    }
+
     /// Whether a bare word of this name stands anywhere in it.
     #[must_use]
     pub fn mentions(&self, word: &str) -> bool {
@@ -242,15 +311,22 @@ pub(super) fn types_in(cql_type: &str, is_type: impl Fn(&str) -> bool) -> Vec<St
 /// A CQL type with one spelling: no white space, built-in names in lower case, `varchar` as `text`.
 #[must_use]
 pub fn normal_type(cql_type: &str) -> String {
-    tokens(cql_type)
-        .iter()
-        .map(|token| match token.kind {
-            Kind::Word if token.is_word("varchar") => "text".to_owned(),
-            Kind::Word => token.text.to_lowercase(),
-            Kind::QuotedName => super::ident::shown(&token.value()),
-            Kind::Text | Kind::Symbol => token.text.to_owned(),
-        })
-        .collect()
+    tokens(cql_type).iter().map(normal_token).collect()
+}
+
+/// A piece of CQL with one spelling: one space between tokens, names quoted only where they must be, texts in simple quotes.
+pub(super) fn normal(tokens: &[Token<'_>]) -> String {
+    tokens.iter().map(normal_token).collect::<Vec<_>>().join(" ")
+}
+
+fn normal_token(token: &Token<'_>) -> String {
+    match token.kind {
+        Kind::Word if token.is_word("varchar") => "text".to_owned(),
+        Kind::Word => token.text.to_lowercase(),
+        Kind::QuotedName => super::ident::shown(&token.value()),
+        Kind::Text => super::ident::literal(&token.value()),
+        Kind::Symbol => token.text.to_owned(),
+    }
 }
 
 #[cfg(test)]

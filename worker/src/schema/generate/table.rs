@@ -24,7 +24,7 @@ pub(super) fn create_table(keyspace: &str, table: &TableModel) -> String {
     )
 }
 
-pub(super) fn create_view(keyspace: &str, view: &ViewModel) -> String {
+pub(in crate::schema) fn create_view(keyspace: &str, view: &ViewModel) -> String {
     let columns = view.table.columns_in_order();
     let selected = if view.all_columns { "*".to_owned() } else { names(&columns) };
     format!(

@@ -1,0 +1,49 @@
+//! What the target is: release, settings, data centres.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use crate::{
+    cql::{
+        Cluster,
+        errors::{Error, Result},
+        rows::Question,
+        system_schema, topology,
+    },
+    schema::{Release, features::Target},
+};
+
+/// Reads it; the lowest release among the nodes counts.
+pub(super) async fn read(cluster: &Cluster) -> Result<Target> {
+    let mut nodes: BTreeMap<String, usize> = BTreeMap::new();
+    for node in cluster.nodes() {
+        *nodes.entry(node.data_center).or_default() += 1;
+    }
+    let version = cluster.versions().0;
+    let mut target = Target {
+        release: Some(Release { major: version.major, minor: version.minor }),
+        scylla: cluster.is_scylla(),
+        settings: BTreeMap::new(),
+        nodes,
+    };
+    if !target.scylla && version >= system_schema::DESCRIBES_SINCE {
+        let cql = "SELECT name, value FROM system_views.settings";
+        let question = Question::new("reading the server's settings", cql).to(topology::only(any_host(cluster)?));
+        match question.ask::<(String, Option<String>)>(cluster.session(), ()).await {
+            // a setting without a value is at its default, which is more than not to be told any
+            Ok(rows) => {
+                target.settings = rows.into_iter().map(|(name, value)| (name, value.unwrap_or_default())).collect()
+            }
+            // an ordinary role may not read them; the server refuses later what it does not do
+            Err(error) => tracing::debug!(%error, "the server's settings can't be read"),
+        }
+    }
+    Ok(target)
+}
+
+/// A node to speak to.
+pub(super) fn any_host(cluster: &Cluster) -> Result<Uuid> {
+    let hosts = cluster.connected(cluster.local_dc());
+    hosts.first().copied().ok_or_else(|| Error::unavailable(format!("no node of {} is connected", cluster.local_dc())))
+}
