@@ -24,6 +24,8 @@ pub const CHUNKS_MAX: u64 = 1 << 26;
 /// Longest chunk, in encoded bytes: it ends behind the row that filled it, and no row is near 4 GiB.
 pub const CHUNK_ENCODED_BYTES_MAX: u64 = 4 << 30;
 
+pub(crate) use self::stored::Approximation;
+
 /// All chunks of a table, in ring order; they tile the ring together with the empty segments.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TableIndex {
@@ -114,6 +116,13 @@ impl TableIndex {
     #[must_use]
     pub fn into_chunks(self) -> Vec<v1::Chunk> {
         self.chunks
+    }
+
+    /// The index of the same table as if only these segments held rows.
+    #[must_use]
+    pub fn only(mut self, keep: impl Fn(u64) -> bool) -> Self {
+        self.chunks.retain(|chunk| keep(chunk.segment));
+        self
     }
 
     /// The chunks of one segment, by part; none where it is empty.
@@ -226,6 +235,10 @@ fn check_record(chunk: &v1::Chunk) -> Result<(), String> {
     let lines = chunk.rows.checked_add(chunk.static_rows);
     if !lines.is_some_and(|lines| lines > 0 && lines <= chunk.encoded_bytes) {
         return Err(format!("{} rows in {} encoded bytes", chunk.rows, chunk.encoded_bytes));
+    }
+    if chunk.key_only_rows > chunk.rows || chunk.estimated_cells > chunk.encoded_bytes {
+        let (rows, cells) = (chunk.key_only_rows, chunk.estimated_cells);
+        return Err(format!("{rows} rows without cells and {cells} estimated cells among {} rows", chunk.rows));
     }
     Ok(())
 }

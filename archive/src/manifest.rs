@@ -7,10 +7,11 @@ mod stored;
 use ringvault_proto::{
     grid::Grid,
     ids::BackupId,
-    v1::{Compression, Consistency},
+    v1::{self, Compression, Consistency},
 };
 
 use crate::{
+    chunk::Facts,
     digest::{Identity, Sums},
     error::Result,
 };
@@ -22,7 +23,7 @@ pub struct Manifest {
     pub ringvault_version: String,
     /// Which backup.
     pub backup_id: BackupId,
-    /// Unquoted; one for now.
+    /// Unquoted; also those without tables.
     pub keyspaces: Vec<String>,
     /// When the first run began; milliseconds since the epoch.
     pub started_unix_ms: u64,
@@ -64,8 +65,12 @@ pub struct Options {
     pub limit_rows: u64,
     /// Rows a chunk at most; 0: by bytes only.
     pub chunk_rows_max: u64,
-    /// The tables that were asked for; empty: all of the keyspace.
+    /// The keyspaces that were asked for, as patterns.
+    pub keyspaces_chosen: Vec<String>,
+    /// The tables that were asked for, as patterns; empty: all of the keyspaces.
     pub tables_chosen: Vec<String>,
+    /// Roles and grants are in the schema.
+    pub with_roles: bool,
 }
 
 /// An object that the manifest names.
@@ -106,10 +111,14 @@ pub struct TableEntry {
     pub stored_bytes: u64,
     /// Of these, the bytes that this backup added to the repository.
     pub stored_bytes_new: u64,
+    /// What is known of the rows beside their sums.
+    pub facts: Facts,
+    /// What of it could not be kept exactly, and why; the rest is exact.
+    pub approximations: Vec<v1::Approximation>,
 }
 
 impl Manifest {
-    /// Whether it holds all tables of its keyspace, and those as a whole. Only such a backup is taken where none is
+    /// Whether it holds all tables of its keyspaces, and those as a whole. Only such a backup is taken where none is
     /// named: restoring a keyspace from anything else is a decision for a person.
     #[must_use]
     pub fn is_complete(&self) -> bool {

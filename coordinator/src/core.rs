@@ -4,6 +4,8 @@
 //! - [`job`], [`table`], [`assignment`]: what is known of a job; [`load`]: from the journal
 //! - [`terms`]: what a job was told; [`actions`]: what a job wants done in its repository
 //! - [`submit`]: which job a submission means; [`backup`], [`restore`]: how each kind of job goes on
+//! - [`recheck`]: tables that change while they are dumped; [`target`]: what of a backup goes where; [`scrap`]: the end
+//!   of a rehearsal
 //! - [`workers`]: who attends, who sees which repository; [`leases`]: who holds what; [`pieces`]: what is finished
 //! - [`progress`]: jobs as people see them
 //!
@@ -22,9 +24,12 @@ mod leases;
 mod load;
 mod pieces;
 mod progress;
+mod recheck;
 mod restore;
+mod scrap;
 mod submit;
 pub(crate) mod table;
+mod target;
 mod terms;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -121,6 +126,8 @@ impl Core {
         for job in self.jobs.values_mut().filter(|job| !job.is_active() && job.holds_work()) {
             if now.unix_ms.saturating_sub(job.record.active_unix_ms) > window {
                 job.drop_work(out);
+                job.erase_key();
+                job.touch(out);
             }
         }
         let mut ended: Vec<(u64, String)> =

@@ -3,13 +3,14 @@
 //!
 //! - [`grid`]: how fine a table's grid is
 //! - [`ring`]: which node owns a segment first, and an order that keeps all of them busy
-//! - [`restore`]: chunks of an index in shards
+//! - [`restore`]: chunks of an index in shards; [`select`]: which segments are meant
 //!
 //! Deliberately absent: jobs, leases, messages to workers.
 
 pub(crate) mod grid;
 pub(crate) mod restore;
 pub(crate) mod ring;
+pub(crate) mod select;
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,6 @@
 //! What a coordinator remembers, as it stands in the journal: protobuf messages, so that a later version can add fields
-//! and still read these. They hold no cell value and no secret.
+//! and still read these. They hold no secret, and no cell value but the partition key that a running restore was asked
+//! for; it is erased when the job ends.
 
 use prost::Message;
 use ringvault_proto::v1;
@@ -26,8 +27,10 @@ pub(crate) enum Phase {
     Write = 14,
     /// Restore: indexes and views are made.
     After = 15,
-    /// Restore: rows are read back and compared.
+    /// Restore: rows are read back and compared. All that a comparison of a backup with a cluster does.
     Compare = 16,
+    /// Rehearsal: its scratch keyspace is dropped; how the job ends is known.
+    Scrap = 17,
 }
 
 /// What an assignment does. Numbers are stored; never reuse one.
@@ -52,6 +55,26 @@ pub(crate) enum WorkKind {
     After = 7,
     /// Compare segments `first..first + count` with the rows of the target.
     Compare = 8,
+    /// Read the definitions of tables again: of all, or of table `first` where `count` is 1.
+    Recheck = 9,
+    /// Drop the scratch keyspace of a rehearsal.
+    Scrap = 10,
+}
+
+impl WorkKind {
+    /// Whether it has no pieces, and shows no counts while it goes on.
+    pub(crate) fn is_silent(self) -> bool {
+        match self {
+            Self::Inspect
+            | Self::Recheck
+            | Self::Capture
+            | Self::Preflight
+            | Self::Before
+            | Self::After
+            | Self::Scrap => true,
+            Self::Dump | Self::Restore | Self::Check | Self::Compare => false,
+        }
+    }
 }
 
 /// Where an assignment stands. Numbers are stored; never reuse one.
@@ -125,6 +148,12 @@ pub(crate) struct JobRecord {
     /// A restore that was interrupted is compared even where the user asked for no comparison.
     #[prost(bool, tag = "24")]
     pub(crate) compare_always: bool,
+    /// How a rehearsal ends once its scratch keyspace is dropped.
+    #[prost(enumeration = "v1::JobState", tag = "25")]
+    pub(crate) ending_state: i32,
+    /// Why, where it is to fail.
+    #[prost(message, optional, tag = "26")]
+    pub(crate) ending_failure: Option<v1::Failure>,
 }
 
 /// A table of a backup that is being made.
@@ -138,6 +167,12 @@ pub(crate) struct TableRecord {
     pub(crate) table: Option<v1::InspectedTable>,
     #[prost(message, optional, tag = "4")]
     pub(crate) plan: Option<v1::TablePlan>,
+    /// How often it was begun anew, since somebody altered it.
+    #[prost(uint32, tag = "5")]
+    pub(crate) redumps: u32,
+    /// Why a worker could not go on with it; its definition is read again before anybody does.
+    #[prost(message, optional, tag = "6")]
+    pub(crate) doubt: Option<v1::Failure>,
 }
 
 /// An assignment.
@@ -254,6 +289,13 @@ pub(crate) enum Change {
         job_id: String,
         /// Ordinal of its table.
         table: u32,
+    },
+    /// An assignment goes that nobody is to do any more.
+    DeleteAssignment {
+        /// The job.
+        job_id: String,
+        /// Ordinal of the assignment.
+        ordinal: u32,
     },
     /// Tables, assignments and pieces of a job go; the job stays.
     DeleteWork(String),

@@ -139,6 +139,7 @@ async fn load_backup(
         server_version: manifest.cluster.server_version.clone(),
         partial: manifest.is_partial(),
         keyspaces: chosen.keyspaces,
+        all_tables: manifest.options.tables_chosen.is_empty(),
         tables: indexes,
     })
 }

@@ -128,7 +128,7 @@ async fn perform(location: &Location, assignment: &v1::Assignment) -> Result<v1:
                     segment: chunk.segment,
                     part: chunk.part,
                     rows: chunk.rows + chunk.static_rows,
-                    cells_expired: 0,
+                    ..v1::ChunkDone::default()
                 })
                 .collect();
         }
@@ -336,7 +336,7 @@ async fn bad_requests_are_refused_with_their_kind() {
 
     let mut spec = backup(Path::new("/nowhere"));
     if let Some(job_spec::Work::Backup(backup)) = &mut spec.work {
-        backup.keyspace = "system".into();
+        backup.keyspaces = vec!["system".into()];
     }
     let request = v1::SubmitRequest { spec: Some(spec), ..v1::SubmitRequest::default() };
     assert_eq!(kind(admin.submit(request).await.expect_err("system")), ErrorKind::Invalid);

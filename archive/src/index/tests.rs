@@ -28,6 +28,11 @@ fn table() -> v1::InspectedTable {
             fields: vec![v1::Column { name: "cents".into(), r#type: "bigint".into(), ..v1::Column::default() }],
         }],
         default_ttl_s: 7,
+        approximations: vec![v1::Approximation {
+            what: v1::approximation::What::RowMarkers.into(),
+            column: String::new(),
+            note: "no server tells them".into(),
+        }],
         ..v1::InspectedTable::default()
     }
 }
@@ -47,7 +52,10 @@ fn chunk(segment: u64, part: u32) -> v1::Chunk {
         value_sum: sum(2),
         time_sum: sum(3),
         reused: false,
-        ..v1::Chunk::default()
+        key_only_rows: segment % 3,
+        estimated_cells: 4,
+        writetime_us_max: 1_700_000_000_000_000,
+        expiry_s_max: i64::from(part),
     }
 }
 

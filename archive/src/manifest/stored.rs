@@ -13,9 +13,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{Cluster, Manifest, ObjectRecord, Options, TableEntry};
 use crate::{
+    chunk::Facts,
     digest::{Identity, Sum, Sums},
     error::{Error, Result},
-    format, names,
+    format,
+    index::Approximation,
+    names,
 };
 
 /// What stands between the document and its checksum.
@@ -55,7 +58,9 @@ struct OptionsDocument {
     values_only: bool,
     limit_rows: u64,
     chunk_rows_max: u64,
+    keyspaces_chosen: Vec<String>,
     tables_chosen: Vec<String>,
+    with_roles: bool,
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -90,6 +95,17 @@ struct TableDocument {
     stored_bytes_new: u64,
     value_sum: Sum,
     time_sum: Sum,
+    fidelity: FidelityDocument,
+}
+
+/// What of a table is not exact, and what else is known of its rows.
+#[derive(Serialize, Deserialize)]
+struct FidelityDocument {
+    key_only_rows: u64,
+    estimated_cells: u64,
+    writetime_us_max: i64,
+    expiry_s_max: i64,
+    approximations: Vec<Approximation>,
 }
 
 pub(super) fn to_json(manifest: &Manifest) -> Result<Vec<u8>> {
@@ -235,7 +251,9 @@ impl OptionsDocument {
             values_only: options.values_only,
             limit_rows: options.limit_rows,
             chunk_rows_max: options.chunk_rows_max,
+            keyspaces_chosen: options.keyspaces_chosen.clone(),
             tables_chosen: options.tables_chosen.clone(),
+            with_roles: options.with_roles,
         }
     }
 
@@ -253,7 +271,9 @@ impl OptionsDocument {
             values_only: self.values_only,
             limit_rows: self.limit_rows,
             chunk_rows_max: self.chunk_rows_max,
+            keyspaces_chosen: self.keyspaces_chosen,
             tables_chosen: self.tables_chosen,
+            with_roles: self.with_roles,
         })
     }
 }
@@ -301,6 +321,13 @@ impl TableDocument {
             stored_bytes_new: entry.stored_bytes_new,
             value_sum: entry.sums.values,
             time_sum: entry.sums.times,
+            fidelity: FidelityDocument {
+                key_only_rows: entry.facts.key_only_rows,
+                estimated_cells: entry.facts.estimated_cells,
+                writetime_us_max: entry.facts.writetime_us_max,
+                expiry_s_max: entry.facts.expiry_s_max,
+                approximations: entry.approximations.iter().map(Approximation::of).collect(),
+            },
         }
     }
 
@@ -317,6 +344,13 @@ impl TableDocument {
             encoded_bytes: self.encoded_bytes,
             stored_bytes: self.stored_bytes,
             stored_bytes_new: self.stored_bytes_new,
+            facts: Facts {
+                key_only_rows: self.fidelity.key_only_rows,
+                estimated_cells: self.fidelity.estimated_cells,
+                writetime_us_max: self.fidelity.writetime_us_max,
+                expiry_s_max: self.fidelity.expiry_s_max,
+            },
+            approximations: self.fidelity.approximations.into_iter().map(Approximation::into_message).collect(),
         }
     }
 }

@@ -23,6 +23,12 @@ pub(crate) fn example(id: &str, started_unix_ms: u64) -> Manifest {
         encoded_bytes: 4000,
         stored_bytes: 900,
         stored_bytes_new: 400,
+        facts: Facts { key_only_rows: 1, estimated_cells: 2, writetime_us_max: 3, expiry_s_max: 4 },
+        approximations: vec![v1::Approximation {
+            what: v1::approximation::What::ElementTimes.into(),
+            column: "tags".into(),
+            note: "before 5.0 only the newest is told".into(),
+        }],
     };
     Manifest {
         ringvault_version: "0.1.0".into(),
@@ -41,7 +47,9 @@ pub(crate) fn example(id: &str, started_unix_ms: u64) -> Manifest {
             values_only: false,
             limit_rows: 0,
             chunk_rows_max: 0,
+            keyspaces_chosen: vec!["sh*".into()],
             tables_chosen: vec![],
+            with_roles: false,
         },
         schema: object("schema.json"),
         tables: vec![table("customers"), table("orders")],

@@ -328,6 +328,7 @@ fn disagreement(index: &TableIndex, entry: &TableEntry, manifest: &Manifest) -> 
         ("number of rows or their sum", totals.sums == entry.sums),
         ("number of encoded bytes", totals.encoded_bytes == entry.encoded_bytes),
         ("number of stored bytes", totals.stored_bytes == entry.stored_bytes),
+        ("fidelity", totals.facts == entry.facts && index.table().approximations == entry.approximations),
     ];
     agreements.iter().find(|(_, agrees)| !agrees).map(|(what, _)| *what)
 }

@@ -188,8 +188,8 @@ impl std::fmt::Display for Found {
         match self {
             Self::Nothing => f.write_str("it is empty: make the first backup there, or correct the address"),
             Self::OldTool => f.write_str(
-                "it holds a backup of cassandra-backup-tool (KEYSPACE_schema.cql), which Ringvault does not read; \
-                 restore it by that tool, and name another directory here",
+                "it holds a backup of cassandra-backup-tool (KEYSPACE_schema.cql); `ringvault restore KEYSPACE DIR` takes it \
+                 as it is, `ringvault import DIR REPOSITORY` makes a repository of it; name another place for backups",
             ),
             Self::Other(name) => write!(f, "it holds something else ({name}); name an empty or a new place"),
         }

@@ -25,6 +25,7 @@ on_every_repository!(
     a_missing_or_truncated_object_is_found_without_reading_data,
     rows_that_are_not_what_is_recorded_are_found,
     an_index_that_does_not_tile_the_ring_is_found,
+    a_subset_reads_one_chunk_at_least_and_another_seed_draws_another,
     only_the_chosen_tables_are_checked,
     many_chunks_are_found_by_a_listing,
 );
@@ -150,6 +151,23 @@ async fn an_index_that_does_not_tile_the_ring_is_found(repository: Repository) {
     let report = check_tables(&repository, &bad, &[], ReadData::No, &mut |_| {}).await.expect("checked");
     assert_eq!(report.findings.len(), 1, "{report:?}");
     assert_eq!(report.findings[0].kind, FindingKind::Gap);
+}
+
+async fn a_subset_reads_one_chunk_at_least_and_another_seed_draws_another(repository: Repository) {
+    let manifest = write_backup(&repository, &id(BACKUP)).await;
+    let mut drawn = std::collections::BTreeSet::new();
+    for seed in 0..64 {
+        let read = ReadData::Subset { per_million: 1, seed };
+        let report = check_tables(&repository, &manifest, &[], read, &mut |_| {}).await.expect("checked");
+        assert!(report.is_sound() && report.progress.objects_done == report.progress.objects, "{report:?}");
+        assert!(report.progress.bytes_done > 0 && report.progress.bytes_done == report.progress.bytes);
+        drawn.insert(report.progress.bytes);
+    }
+    assert!(drawn.len() > 1, "{drawn:?}");
+    let all = ReadData::Subset { per_million: 1_000_000, seed: 7 };
+    let report = check_tables(&repository, &manifest, &[], all, &mut |_| {}).await.expect("checked");
+    let stored: u64 = manifest.tables.iter().map(|entry| entry.stored_bytes).sum();
+    assert_eq!(report.progress.bytes_done, stored);
 }
 
 async fn only_the_chosen_tables_are_checked(repository: Repository) {

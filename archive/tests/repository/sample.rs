@@ -122,6 +122,8 @@ pub(crate) async fn write_table(
         encoded_bytes: totals.encoded_bytes,
         stored_bytes: totals.stored_bytes,
         stored_bytes_new: new,
+        facts: totals.facts,
+        approximations: index.table().approximations.clone(),
     }
 }
 
@@ -151,7 +153,9 @@ pub(crate) async fn write_all_but_manifest(repository: &Repository, backup: &Bac
             values_only: false,
             limit_rows: 0,
             chunk_rows_max: 0,
+            keyspaces_chosen: vec![KEYSPACE.into()],
             tables_chosen: vec![],
+            with_roles: false,
         },
         schema,
         tables,

@@ -52,7 +52,12 @@ impl Job {
                 let named = |parent: ParentIndex| (TableKey::of(parent.index.table()), parent);
                 self.run.parents = Some(parents.into_iter().map(named).collect());
             }
-            (Waiting::Backup, Ok(Outcome::Backup(backup))) => self.take_backup(*backup, out),
+            (Waiting::Backup, Ok(Outcome::Backup(backup))) => {
+                if let Err(failure) = self.take_backup(*backup, out) {
+                    self.finish(JobState::Failed, Some(failure), ctx, out);
+                    return;
+                }
+            }
             (Waiting::Publish, Ok(Outcome::Published)) => {
                 self.finish(JobState::Done, None, ctx, out);
                 return;

@@ -12,6 +12,7 @@ use super::{
     assignment::{Assignment, Hold},
     event::{Action, Output, ParentIndex, Publication},
     job::{Context, Job},
+    recheck::is_other,
     table::Table,
 };
 use crate::{
@@ -47,7 +48,13 @@ impl Job {
                 self.want(Waiting::Publish, ctx, out, Action::Publish(publication));
                 false
             }
-            Phase::Preflight | Phase::Check | Phase::Before | Phase::Write | Phase::After | Phase::Compare => {
+            Phase::Preflight
+            | Phase::Check
+            | Phase::Before
+            | Phase::Write
+            | Phase::After
+            | Phase::Compare
+            | Phase::Scrap => {
                 self.fail_with(ErrorKind::Internal, "a backup stands in a phase of a restore", ctx, out);
                 false
             }
@@ -105,37 +112,38 @@ impl Job {
     /// Makes tables and shards of a plan. What an earlier run recorded of tables that are still the same stays.
     fn adopt_plan(&mut self, planned: Vec<PlannedTable>, out: &mut Output) {
         let same = |table: &Table| {
-            planned.iter().any(|new| {
-                TableKey::of(&new.table) == table.key()
-                    && new.table.fingerprint == table.inspected.fingerprint
-                    && new.table.table_id == table.inspected.table_id
-            })
+            planned.iter().any(|new| TableKey::of(&new.table) == table.key() && !is_other(table, &new.table))
         };
         let other: Vec<u32> = self.tables.iter().filter(|(_, table)| !same(table)).map(|(number, _)| *number).collect();
         for number in &other {
+            let name = self.tables.get(number).map(Table::full_name).unwrap_or_default();
             self.remove_table(*number, out);
+            self.warn(format!("{name} changed since the first run and is dumped anew"), out);
         }
         let kept: BTreeSet<TableKey> = self.tables.values().map(Table::key).collect();
         let new: Vec<PlannedTable> =
             planned.into_iter().filter(|table| !kept.contains(&TableKey::of(&table.table))).collect();
-        // A schema that was captured before a table changed is not the schema of this backup.
-        if !self.has(WorkKind::Capture) || !other.is_empty() || (!kept.is_empty() && !new.is_empty()) {
-            self.record.captured = None;
-            self.add(WorkKind::Capture, None, WHOLE, 0, out);
+        if !other.is_empty() || (!kept.is_empty() && !new.is_empty()) {
+            self.forget_schema(out);
         }
         let first = self.tables.keys().next_back().map_or(0, |last| last + 1);
         for (number, table) in (first..).zip(new) {
-            self.adopt_table(number, table, out);
+            self.adopt_table(number, table, 0, out);
+        }
+        if self.record.captured.is_none() {
+            self.add(WorkKind::Capture, None, WHOLE, 0, out);
         }
     }
 
-    fn adopt_table(&mut self, number: u32, planned: PlannedTable, out: &mut Output) {
+    pub(super) fn adopt_table(&mut self, number: u32, planned: PlannedTable, redumps: u32, out: &mut Output) {
         let limit = self.backup_spec().map_or(0, |spec| spec.limit_rows);
         let record = TableRecord {
             job_id: self.id.clone(),
             ordinal: number,
             table: Some(planned.table),
             plan: Some(planned.plan),
+            redumps,
+            doubt: None,
         };
         self.tables.insert(number, Table::planned(&record));
         out.changes.push(Change::PutTable(Box::new(record)));
@@ -161,11 +169,9 @@ impl Job {
         }
     }
 
-    fn remove_table(&mut self, number: u32, out: &mut Output) {
+    pub(super) fn remove_table(&mut self, number: u32, out: &mut Output) {
         out.changes.push(Change::DeleteTable { job_id: self.id.clone(), table: number });
-        if let Some(table) = self.tables.remove(&number) {
-            self.warn(format!("{} changed since the first run and is dumped anew", table.full_name()), out);
-        }
+        self.tables.remove(&number);
         let gone: Vec<u32> = self
             .assignments
             .iter()
@@ -181,6 +187,10 @@ impl Job {
     }
 
     fn step_dump(&mut self, ctx: &Context<'_>, out: &mut Output) -> bool {
+        if self.undone == 0 && self.record.captured.is_none() {
+            self.add(WorkKind::Capture, None, WHOLE, 0, out);
+            return false;
+        }
         if self.undone == 0 {
             return self.close_dump(ctx, out);
         }
@@ -202,10 +212,6 @@ impl Job {
                 table.grid().segments()
             );
             self.fail_with(ErrorKind::Internal, message, ctx, out);
-            return false;
-        }
-        if self.record.captured.is_none() {
-            self.fail_with(ErrorKind::Internal, "no schema was captured; this is a defect, please report it", ctx, out);
             return false;
         }
         if self.record.dumped_unix_ms == 0 {
@@ -234,7 +240,8 @@ impl Job {
 
     /// A submission revives it: the tables may have changed since, so the cluster is inspected again.
     pub(super) fn revive_backup(&mut self, ctx: &Context<'_>, out: &mut Output) {
-        if self.record.phase() == Phase::Dump {
+        if matches!(self.record.phase(), Phase::Inspect | Phase::Dump) {
+            self.drop_rechecks(out);
             self.enter(Phase::Inspect, ctx, out);
         }
     }
@@ -270,6 +277,7 @@ impl Job {
     pub(super) fn backup_work(&self, assignment: &Assignment, spec: &v1::BackupSpec) -> Work {
         match (assignment.kind(), assignment.table().and_then(|number| self.tables.get(&number))) {
             (WorkKind::Dump, Some(table)) => Work::Dump(self.dump_shard(assignment, table, spec)),
+            (WorkKind::Recheck, _) => Work::Inspect(self.recheck_work(assignment, spec)),
             (WorkKind::Capture, _) => Work::Capture(v1::CaptureSchema {
                 keyspaces: self.record.cluster.as_ref().map(|cluster| cluster.keyspaces.clone()).unwrap_or_default(),
                 tables: self.tables.values().filter_map(|table| table.inspected.table.clone()).collect(),
@@ -321,19 +329,22 @@ impl Job {
     /// `Invalid` where it is said to be over and gave nothing.
     pub(super) fn take_result(
         &mut self,
-        kind: WorkKind,
+        ordinal: u32,
         request: v1::CompleteRequest,
         ctx: &Context<'_>,
         out: &mut Output,
     ) -> Result<bool, Failure> {
+        let Some(assignment) = self.assignments.get(&ordinal) else { return Ok(true) };
+        let (kind, covers) = (assignment.kind(), assignment.covers());
         let given = match kind {
             WorkKind::Inspect => request.inspected.map(|result| self.take_inspection(result, ctx, out)),
+            WorkKind::Recheck => request.inspected.map(|result| self.take_recheck(covers, &result, ctx, out)),
             WorkKind::Capture => request.captured.map(|result| {
                 for warning in &result.warnings {
                     self.warn(warning.clone(), out);
                 }
                 self.record.captured = Some(result);
-                self.touch(out);
+                self.recheck_all(out);
             }),
             _ => request.applied.map(|result| {
                 for warning in result.warnings {
@@ -362,7 +373,8 @@ impl Job {
     }
 }
 
-fn parent_of(parent: &ParentIndex) -> Parent {
+/// What a parent's index tells the planner.
+pub(super) fn parent_of(parent: &ParentIndex) -> Parent {
     let mut segments_filled = 0;
     let mut last = None;
     for chunk in parent.index.chunks() {

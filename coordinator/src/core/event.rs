@@ -130,6 +130,8 @@ pub(crate) struct LoadedBackup {
     pub(crate) partial: bool,
     /// Those that are to be restored.
     pub(crate) keyspaces: Vec<String>,
+    /// It holds all tables of its keyspaces.
+    pub(crate) all_tables: bool,
     /// Those that are to be restored.
     pub(crate) tables: Vec<TableIndex>,
 }

@@ -237,11 +237,6 @@ impl Job {
         };
     }
 
-    /// Whether it has any assignment of the kind.
-    pub(super) fn has(&self, kind: WorkKind) -> bool {
-        self.assignments.values().any(|assignment| assignment.kind() == kind)
-    }
-
     /// Goes on as far as it can.
     pub(super) fn advance(&mut self, ctx: &Context<'_>, out: &mut Output) {
         while self.is_active() {
@@ -274,8 +269,21 @@ impl Job {
         self.finish(JobState::Failed, Some(Failure::new(kind, message)), ctx, out);
     }
 
-    /// Ends it. Its leases are nobody's from now on, and reports of their holders are told so.
+    /// Ends it; a rehearsal drops its scratch keyspace first.
     pub(super) fn finish(&mut self, state: JobState, failure: Option<Failure>, ctx: &Context<'_>, out: &mut Output) {
+        if self.leaves_scratch() {
+            self.begin_scrap(state, failure, ctx, out);
+        } else if self.record.phase() == Phase::Scrap {
+            let failure = self.unscrapped(failure);
+            let state = if failure.is_some() { JobState::Failed } else { state };
+            self.end(state, failure, ctx, out);
+        } else {
+            self.end(state, failure, ctx, out);
+        }
+    }
+
+    /// Ends it for good. Its leases are nobody's from now on, and reports of their holders are told so.
+    pub(super) fn end(&mut self, state: JobState, failure: Option<Failure>, ctx: &Context<'_>, out: &mut Output) {
         self.record.state = state.into();
         self.record.failure = failure.map(Into::into);
         self.record.finished_unix_ms = ctx.now.unix_ms;
@@ -283,7 +291,10 @@ impl Job {
         for ordinal in self.leased.clone() {
             self.set_hold(ordinal, Hold::Queued { not_before_ms: 0 }, out);
         }
-        self.record.tables_ended = self.tables_progress();
+        if self.record.phase() != Phase::Scrap {
+            self.record.tables_ended = self.tables_progress();
+        }
+        self.erase_key();
         if self.run.nonce.take().is_some() {
             self.act(Action::DeleteProbe, out);
         }
@@ -294,6 +305,21 @@ impl Job {
         if matches!(state, JobState::Done | JobState::Cancelled) {
             self.drop_work(out);
         }
+    }
+
+    /// Nobody is to do an assignment any more; who holds it is told so.
+    pub(super) fn abandon(&mut self, ordinal: u32, out: &mut Output) {
+        let Some(assignment) = self.assignments.remove(&ordinal) else { return };
+        self.loose.remove(&ordinal);
+        self.leased.remove(&ordinal);
+        let undone = assignment.hold != Hold::Done;
+        self.undone -= usize::from(undone);
+        if let Some(table) = assignment.table().and_then(|table| self.tables.get_mut(&table)) {
+            table.queued.remove(&ordinal);
+            table.undone -= u32::from(undone);
+        }
+        out.changes.push(Change::DeleteAssignment { job_id: self.id.clone(), ordinal });
+        out.work = true;
     }
 
     /// Forgets tables, assignments and pieces; the job stays to be looked at.
@@ -315,7 +341,9 @@ impl Job {
         self.record.failure = None;
         self.record.finished_unix_ms = 0;
         self.record.warnings.clear();
-        self.record.tables_ended.clear();
+        if self.record.phase() != Phase::Scrap {
+            self.record.tables_ended.clear();
+        }
         self.record.rows_kept = self.tables.values().map(|table| kept(table).0).sum();
         self.record.bytes_kept = self.tables.values().map(|table| kept(table).1).sum();
         for table in self.tables.values_mut() {
@@ -352,6 +380,8 @@ impl Job {
             WorkKind::Dump => format!("dumping {table}, segments {first} to {last}"),
             WorkKind::Check => format!("checking the chunks of {table}, segments {first} to {last}"),
             WorkKind::Restore => format!("restoring {table}, chunks {first} to {last}"),
+            WorkKind::Recheck => "reading the tables' definitions again".to_owned(),
+            WorkKind::Scrap => "dropping the scratch keyspace of the rehearsal".to_owned(),
             WorkKind::Compare => format!("comparing {table}, segments {first} to {last}"),
         }
     }
@@ -370,7 +400,7 @@ fn state_in(phase: Phase) -> JobState {
     match phase {
         Phase::Fresh | Phase::Inspect | Phase::Preflight => JobState::Preparing,
         Phase::Dump | Phase::Check | Phase::Before | Phase::Write => JobState::Running,
-        Phase::Publish | Phase::After => JobState::Publishing,
+        Phase::Publish | Phase::After | Phase::Scrap => JobState::Publishing,
         Phase::Compare => JobState::Verifying,
     }
 }

@@ -1,5 +1,6 @@
 //! Who holds what: grants, lapses, failures, returns.
 
+use prost::Message;
 use ringvault_proto::{
     error::{ErrorKind, Failure, Verdict},
     v1::{self, JobState},
@@ -19,13 +20,17 @@ use crate::record::WorkKind;
 /// Assignments of one answer at most: a bound on its length.
 const GRANTS_MAX: usize = 16;
 
+/// No assignment is added to an answer that is as long as this: the longest has 3 MiB, and a message 4.
+const GRANTED_BYTES_AIM: usize = 512 << 10;
+
 impl Core {
     /// Grants work to a worker: of the job with the fewest leases first, of the oldest among those.
     pub(super) fn grant(&mut self, now: Now, poll: &Poll, out: &mut Output) -> Vec<v1::Assignment> {
         let Some(worker) = self.workers.get(&poll.worker).cloned() else { return Vec::new() };
         let slots = usize::try_from(worker.hello.slots).unwrap_or(usize::MAX);
-        let mut granted = Vec::new();
-        while granted.len() < poll.assignments_max.min(slots).min(GRANTS_MAX) {
+        let mut granted: Vec<v1::Assignment> = Vec::new();
+        let mut bytes = 0;
+        while granted.len() < poll.assignments_max.min(slots).min(GRANTS_MAX) && bytes < GRANTED_BYTES_AIM {
             let (ctx, jobs) = self.split(now);
             let able = |job: &&mut Job| {
                 job.is_active()
@@ -37,7 +42,9 @@ impl Core {
             else {
                 break;
             };
-            granted.extend(job.grant_next(&poll.worker, &ctx, out));
+            let next = job.grant_next(&poll.worker, &ctx, out);
+            bytes += next.as_ref().map_or(0, Message::encoded_len);
+            granted.extend(next);
         }
         granted
     }
@@ -159,7 +166,8 @@ impl Job {
         if !self.are_tables_ready() {
             return None;
         }
-        let open = self.tables.values().filter(|table| table.undone > 0).take(self.tables_parallel());
+        let open =
+            self.tables.values().filter(|table| table.undone > 0 && table.doubt.is_none()).take(self.tables_parallel());
         let leased = |table: &&super::table::Table| {
             table.undone - u32::try_from(table.queued.len()).unwrap_or(table.undone).min(table.undone)
         };
@@ -209,7 +217,7 @@ impl Job {
             patience_ms: self.patience_ms(),
             work: Some(match self.backup_spec() {
                 Some(spec) => self.backup_work(assignment, spec),
-                None => self.restore_work(assignment, &self.restore_spec()),
+                None => self.restore_work(assignment),
             }),
         }
     }
@@ -220,14 +228,7 @@ impl Job {
             let Some(assignment) = self.assignments.get_mut(&ordinal) else { continue };
             let Hold::Leased(lease) = &assignment.hold else { continue };
             // Work without rows shows no counts while it goes on, and what waits for a node has said so.
-            let silent = match assignment.kind() {
-                WorkKind::Dump | WorkKind::Restore | WorkKind::Compare | WorkKind::Check => {
-                    !lease.progress.waiting.is_empty()
-                }
-                WorkKind::Inspect | WorkKind::Capture | WorkKind::Preflight | WorkKind::Before | WorkKind::After => {
-                    true
-                }
-            };
+            let silent = assignment.kind().is_silent() || !lease.progress.waiting.is_empty();
             let stall_ms = ms(ctx.settings.no_progress_timeout);
             let (worker, deadline_ms, progress_ms) = (lease.worker.clone(), lease.deadline_ms, lease.progress_ms);
             let stall_ms = if silent { stall_ms.saturating_add(self.patience_ms()) } else { stall_ms };
@@ -261,12 +262,15 @@ impl Job {
     /// A holder gave up.
     fn attempt_failed(&mut self, ordinal: u32, failure: Failure, ctx: &Context<'_>, out: &mut Output) {
         let what = self.describe(ordinal);
-        let Some(assignment) = self.assignments.get_mut(&ordinal) else { return };
         let verdict = failure.kind.verdict();
         if verdict == Verdict::Abandon {
             self.set_hold(ordinal, Hold::Queued { not_before_ms: 0 }, out);
             return;
         }
+        if self.doubt(ordinal, &failure, out) {
+            return;
+        }
+        let Some(assignment) = self.assignments.get_mut(&ordinal) else { return };
         assignment.count_attempt(failure.clone());
         let attempts = assignment.attempts();
         let first_look = matches!(assignment.kind(), WorkKind::Inspect | WorkKind::Preflight);

@@ -38,22 +38,22 @@ impl Job {
             return Err(Failure::new(ErrorKind::Unavailable, message));
         }
         self.live(ctx.now, out);
-        match kind {
-            WorkKind::Inspect | WorkKind::Capture | WorkKind::Preflight | WorkKind::Before | WorkKind::After => {
-                if !self.take_result(kind, request, ctx, out)? {
-                    return Ok(false);
-                }
-                self.set_hold(ordinal, Hold::Done, out);
-                self.advance(ctx, out);
-                return Ok(true);
+        if kind.is_silent() {
+            if !self.take_result(ordinal, request, ctx, out)? {
+                return Ok(false);
             }
+            self.set_hold(ordinal, Hold::Done, out);
+            self.advance(ctx, out);
+            return Ok(true);
+        }
+        match kind {
             WorkKind::Dump => self.take_segments(ordinal, request.segments, out)?,
             WorkKind::Restore => {
                 if !self.take_chunks(ordinal, request.chunks, ctx, out)? {
                     return Ok(true);
                 }
             }
-            WorkKind::Check | WorkKind::Compare => self.take_verified(ordinal, kind, request.verified, out)?,
+            _ => self.take_verified(ordinal, kind, request.verified, out)?,
         }
         self.note_shown(ordinal);
         let left = self.left(ordinal, self.assignments[&ordinal].run());
@@ -231,15 +231,7 @@ impl Job {
             WorkKind::Dump => Some(run_of(first, places.take_while(|segment| !table.is_begun(*segment)).count())),
             // The chunks of a lease are named one by one, so there may be gaps.
             WorkKind::Restore => Some(covers),
-            WorkKind::Check
-            | WorkKind::Compare
-            | WorkKind::Inspect
-            | WorkKind::Capture
-            | WorkKind::Preflight
-            | WorkKind::Before
-            | WorkKind::After => {
-                Some(run_of(first, places.take_while(|place| !is_recorded(kind, table, *place)).count()))
-            }
+            _ => Some(run_of(first, places.take_while(|place| !is_recorded(kind, table, *place)).count())),
         }
     }
 
@@ -283,7 +275,7 @@ fn is_recorded(kind: WorkKind, table: &Table, place: u64) -> bool {
         }
         WorkKind::Check => table.checked.contains_key(&place),
         WorkKind::Compare => table.compared.contains_key(&place),
-        WorkKind::Inspect | WorkKind::Capture | WorkKind::Preflight | WorkKind::Before | WorkKind::After => true,
+        _ => true,
     }
 }
 

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use ringvault_proto::v1::{self, JobState};
 
-use super::{assignment::Hold, job::Job, table::Table, workers::Proof};
+use super::{assignment::Hold, job::Job, scrap::redacted, table::Table, workers::Proof};
 use crate::record::{Phase, WorkKind};
+
+/// Approximations of a table that its progress names one by one at most: it is sent some times a second.
+const APPROXIMATIONS_TOLD_MAX: usize = 32;
 
 /// What the assignments of a table's present phase amount to.
 #[derive(Clone, Copy, Default)]
@@ -20,11 +23,12 @@ impl Job {
     /// The job with all that may be known of it; it holds no secret and no cell.
     pub(crate) fn message(&self) -> v1::Job {
         let record = &self.record;
-        let ended = self.is_ended() && !record.tables_ended.is_empty();
+        let known = self.is_ended() || record.phase() == Phase::Scrap;
+        let ended = known && !record.tables_ended.is_empty();
         v1::Job {
             job_id: self.id.clone(),
             state: record.state,
-            spec: record.spec.clone(),
+            spec: redacted(record.spec.as_ref()),
             stage: self.stage(),
             failure: record.failure.clone(),
             submitted_unix_ms: record.submitted_unix_ms,
@@ -47,7 +51,7 @@ impl Job {
             Phase::Fresh | Phase::Inspect | Phase::Dump | Phase::Publish => WorkKind::Dump,
             Phase::Preflight | Phase::Before | Phase::Write | Phase::After => WorkKind::Restore,
             Phase::Check => WorkKind::Check,
-            Phase::Compare => WorkKind::Compare,
+            Phase::Compare | Phase::Scrap => WorkKind::Compare,
         }
     }
 
@@ -86,6 +90,7 @@ impl Job {
             WorkKind::Check | WorkKind::Compare => shards.segments,
             _ => table.grid().segments(),
         };
+        let facts = restored.map_or(counts.facts, |totals| totals.facts);
         let whole = table.undone == 0 && table.closed > 0;
         v1::TableProgress {
             table: table.inspected.table.clone(),
@@ -102,7 +107,15 @@ impl Job {
             cells_expired: counts.cells_expired,
             segments_verified: u64::try_from(verified.len()).unwrap_or(u64::MAX),
             segments,
-            ..v1::TableProgress::default()
+            rows_skipped: counts.rows_skipped,
+            key_only_rows: facts.key_only_rows,
+            estimated_cells: facts.estimated_cells,
+            approximations: told(&table.inspected.approximations),
+            target: restored
+                .is_some()
+                .then(|| self.target_of(table))
+                .filter(|to| *to != table.key())
+                .map(|to| (&to).into()),
         }
     }
 
@@ -185,7 +198,30 @@ impl Job {
             Phase::Before => "creating keyspace, types and tables".to_owned(),
             Phase::Write => of("restoring"),
             Phase::After => "creating indexes and views".to_owned(),
+            Phase::Compare if self.only_compares() => of("comparing"),
             Phase::Compare => of("comparing the restored rows"),
+            Phase::Scrap => "dropping the scratch keyspace".to_owned(),
         }
     }
+}
+
+/// Approximations as progress shows them: where there are very many, those of one kind together. Index and manifest name
+/// each.
+fn told(approximations: &[v1::Approximation]) -> Vec<v1::Approximation> {
+    if approximations.len() <= APPROXIMATIONS_TOLD_MAX {
+        return approximations.to_vec();
+    }
+    let mut kinds: BTreeMap<i32, (usize, &v1::Approximation)> = BTreeMap::new();
+    for approximation in approximations {
+        kinds.entry(approximation.what).or_insert((0, approximation)).0 += 1;
+    }
+    let together = |(count, first): (usize, &v1::Approximation)| match count {
+        1 => first.clone(),
+        _ => v1::Approximation {
+            column: String::new(),
+            note: format!("{count} columns, the first is {}: {}", first.column, first.note),
+            ..first.clone()
+        },
+    };
+    kinds.into_values().map(together).collect()
 }

@@ -1,21 +1,22 @@
 //! How a restore goes on: backup and its objects → target preflight → (chunks' bytes) → schema → rows → indexes and
-//! views → comparison. Nothing is written or dropped before all that can be known beforehand is known.
+//! views → comparison. Nothing is written or dropped before all that can be known beforehand is known. A rehearsal ends
+//! by dropping what it made; a comparison of a backup with a cluster consists of the last step.
+
+use std::fmt;
 
 use ringvault_proto::{
-    error::ErrorKind,
-    v1::{self, JobState, apply_schema::Stage, assignment::Work, verify_shard::Against},
+    error::{ErrorKind, Failure},
+    v1::{self, JobState, Timestamps},
 };
 
 use super::{
     actions::Waiting,
-    assignment::Assignment,
     event::{Action, LoadedBackup, Output},
     job::{Context, Job},
-    table::Table,
 };
 use crate::{
     name::TableKey,
-    plan::{self, Run},
+    plan::{self, Run, select},
     record::{Phase, WorkKind},
 };
 
@@ -42,12 +43,16 @@ impl Job {
             return false;
         }
         match phase {
+            Phase::Fresh if self.only_compares() => self.begin_comparison(ctx, out),
             Phase::Fresh => self.begin(Phase::Preflight, Some(WorkKind::Preflight), ctx, out),
             Phase::Preflight => self.end_preflight(ctx, out),
             Phase::Check => {
                 if !self.has_mismatches(true, ctx, out) {
                     self.begin(Phase::Before, Some(WorkKind::Before), ctx, out);
                 }
+            }
+            Phase::Before if self.restore_spec().schema_only => {
+                self.begin(Phase::After, Some(WorkKind::After), ctx, out);
             }
             Phase::Before => self.begin_writes(ctx, out),
             Phase::Write => self.end_writes(ctx, out),
@@ -57,6 +62,7 @@ impl Job {
                     self.finish(JobState::Done, None, ctx, out);
                 }
             }
+            Phase::Scrap => self.end_scrap(ctx, out),
             Phase::Inspect | Phase::Dump | Phase::Publish => {
                 self.fail_with(ErrorKind::Internal, "a restore stands in a phase of a backup", ctx, out);
             }
@@ -72,13 +78,22 @@ impl Job {
     }
 
     /// Takes the backup in that the repository holds.
-    pub(super) fn take_backup(&mut self, mut backup: LoadedBackup, out: &mut Output) {
-        let mut indexes = std::mem::take(&mut backup.tables);
+    ///
+    /// # Errors
+    /// `Invalid` or `NotFound` where what is asked for does not fit what the backup holds.
+    pub(super) fn take_backup(&mut self, mut backup: LoadedBackup, out: &mut Output) -> Result<(), Failure> {
+        self.judge_backup(&backup)?;
+        let mut indexes = Vec::with_capacity(backup.tables.len());
+        for index in std::mem::take(&mut backup.tables) {
+            let selected = self.selected(&index)?;
+            indexes.push((index.only(|segment| select::contains(&selected, segment)), selected));
+        }
         // The order gives tables their ordinals, so it must be the same after a restart: size, then name.
-        indexes
-            .sort_by_cached_key(|index| (std::cmp::Reverse(index.totals().encoded_bytes), TableKey::of(index.table())));
-        for (number, index) in (0_u32..).zip(indexes) {
-            self.tables.entry(number).or_default().set_index(index);
+        indexes.sort_by_cached_key(|(index, _)| {
+            (std::cmp::Reverse(index.totals().encoded_bytes), TableKey::of(index.table()))
+        });
+        for (number, (index, selected)) in (0_u32..).zip(indexes) {
+            self.tables.entry(number).or_default().set_index(index, selected);
         }
         if backup.partial {
             self.warn(format!("backup {} is partial: it was made with --limit", backup.backup_id), out);
@@ -90,23 +105,14 @@ impl Job {
         self.record.backup_id.clone_from(&backup.backup_id);
         self.run.backup = Some(backup);
         self.touch(out);
+        Ok(())
     }
 
     fn end_preflight(&mut self, ctx: &Context<'_>, out: &mut Output) {
-        let spec = self.restore_spec();
+        let (drop, check_first) = (self.restore_spec().drop, self.restore_spec().check_first);
         if self.is_dry_run() {
-            let backup = self.run.backup.as_ref();
-            let tables = self.tables.values().map(|table| v1::TablePlan {
-                shards: u32::try_from(plan::restore::writes(table.chunks()).len()).unwrap_or(u32::MAX),
-                ..table.plan.clone()
-            });
-            self.record.plan = Some(v1::Plan {
-                cluster_name: backup.map(|backup| backup.cluster_name.clone()).unwrap_or_default(),
-                server_version: backup.map(|backup| backup.server_version.clone()).unwrap_or_default(),
-                tables: tables.collect(),
-            });
-            self.finish(JobState::Done, None, ctx, out);
-        } else if spec.drop || spec.check_first {
+            self.tell_plan(ctx, out);
+        } else if (drop || check_first) && !self.restore_spec().schema_only {
             self.begin(Phase::Check, None, ctx, out);
             self.add_verifications(WorkKind::Check, out);
         } else {
@@ -114,12 +120,36 @@ impl Job {
         }
     }
 
+    fn tell_plan(&mut self, ctx: &Context<'_>, out: &mut Output) {
+        let backup = self.run.backup.as_ref();
+        let tables = self.tables.values().map(|table| v1::TablePlan {
+            shards: u32::try_from(plan::restore::writes(table.chunks()).len()).unwrap_or(u32::MAX),
+            ..table.plan.clone()
+        });
+        self.record.plan = Some(v1::Plan {
+            cluster_name: backup.map(|backup| backup.cluster_name.clone()).unwrap_or_default(),
+            server_version: backup.map(|backup| backup.server_version.clone()).unwrap_or_default(),
+            tables: tables.collect(),
+        });
+        self.finish(JobState::Done, None, ctx, out);
+    }
+
+    /// A comparison needs nothing but the tables.
+    fn begin_comparison(&mut self, ctx: &Context<'_>, out: &mut Output) {
+        if self.is_dry_run() {
+            self.tell_plan(ctx, out);
+            return;
+        }
+        self.begin(Phase::Compare, None, ctx, out);
+        self.add_verifications(WorkKind::Compare, out);
+    }
+
     fn add_verifications(&mut self, kind: WorkKind, out: &mut Output) {
         let runs: Vec<(u32, Run)> = self
             .tables
             .iter()
             .flat_map(|(number, table)| {
-                let runs = plan::restore::verifications(table.grid().segments(), table.chunks());
+                let runs = plan::restore::verifications(&table.selected, table.chunks());
                 // An empty segment has no object to be checked, but the target may wrongly hold rows there.
                 let needed = |run: &Run| kind == WorkKind::Compare || !table.chunks_of(run.first, run.count).is_empty();
                 runs.into_iter().filter(needed).map(|run| (*number, run)).collect::<Vec<_>>()
@@ -151,6 +181,8 @@ impl Job {
             (restored != expected).then(|| (table.full_name(), restored, expected))
         });
         match short {
+            // Tables that stood there keep the indexes and views that they have.
+            None if self.restore_spec().data_only => self.end_after(ctx, out),
             None => self.begin(Phase::After, Some(WorkKind::After), ctx, out),
             Some((name, restored, expected)) => {
                 let message = format!(
@@ -163,9 +195,9 @@ impl Job {
     }
 
     fn end_after(&mut self, ctx: &Context<'_>, out: &mut Output) {
-        if self.restore_spec().verify || self.record.compare_always {
-            self.begin(Phase::Compare, None, ctx, out);
-            self.add_verifications(WorkKind::Compare, out);
+        let spec = self.restore_spec();
+        if (spec.verify || self.record.compare_always) && !spec.schema_only {
+            self.begin_comparison(ctx, out);
         } else {
             self.finish(JobState::Done, None, ctx, out);
         }
@@ -174,29 +206,36 @@ impl Job {
     /// Fails the job where checked or compared segments differ, naming them.
     fn has_mismatches(&mut self, at_rest: bool, ctx: &Context<'_>, out: &mut Output) -> bool {
         let mut named = Vec::new();
-        let (mut differing, mut all) = (0_u64, 0_u64);
+        let mut found = Found::default();
         for table in self.tables.values() {
             let verified = if at_rest { &table.checked } else { &table.compared };
-            all += u64::try_from(verified.len()).unwrap_or(u64::MAX);
+            found.segments += u64::try_from(verified.len()).unwrap_or(u64::MAX);
             for verified in verified.values().filter(|verified| !verified.equal) {
-                differing += 1;
+                found.add(verified);
                 if named.len() < MISMATCHES_MAX {
                     named.push(format!("{} segment {}: {}", table.full_name(), verified.segment, verified.difference));
                 }
             }
         }
-        if differing == 0 {
+        if found.differing_segments == 0 {
             return false;
         }
         let first = named.first().cloned().unwrap_or_default();
+        let Found { differing_segments, segments, .. } = found;
+        let id = &self.record.backup_id;
         let message = if at_rest {
             format!(
-                "{differing} of {all} segments of backup {} are damaged, nothing was written; first: {first}; restore \
-                 another backup",
-                self.record.backup_id
+                "{differing_segments} of {segments} segments of backup {id} are damaged, nothing was written; first: \
+                 {first}; restore another backup"
             )
+        } else if self.only_compares() {
+            format!("{differing_segments} of {segments} segments differ from backup {id}{found}; first: {first}")
         } else {
-            format!("{differing} of {all} segments differ from the backup after the restore; first: {first}")
+            let remedy = found.remedy(self.restore_spec().timestamps());
+            format!(
+                "{differing_segments} of {segments} segments differ from the backup after the restore{found}; first: \
+                 {first}{remedy}"
+            )
         };
         self.record.mismatches = named;
         self.fail_with(ErrorKind::Corrupt, message, ctx, out);
@@ -213,82 +252,51 @@ impl Job {
             );
         }
     }
+}
 
-    /// What a lease of a restore tells its worker.
-    pub(super) fn restore_work(&self, assignment: &Assignment, spec: &v1::RestoreSpec) -> Work {
-        let table = assignment.table().and_then(|number| self.tables.get(&number));
-        match (assignment.kind(), table) {
-            (WorkKind::Restore, Some(table)) => Work::Restore(self.restore_shard(assignment, table, spec)),
-            (WorkKind::Check, Some(table)) => {
-                Work::Verify(self.verify_shard(assignment, table, spec, Against::Repository))
+/// What checked or compared segments amount to.
+#[derive(Default)]
+struct Found {
+    segments: u64,
+    differing_segments: u64,
+    missing: u64,
+    extra: u64,
+    differing: u64,
+}
+
+impl Found {
+    fn add(&mut self, verified: &v1::SegmentVerified) {
+        self.differing_segments += 1;
+        self.missing = self.missing.saturating_add(verified.missing);
+        self.extra = self.extra.saturating_add(verified.extra);
+        self.differing = self.differing.saturating_add(verified.differing);
+    }
+
+    /// Every row was acknowledged before it was missed, so something in the target outdoes it.
+    fn remedy(&self, timestamps: Timestamps) -> &'static str {
+        match (self.missing + self.differing > 0, timestamps) {
+            (false, _) => "",
+            (true, Timestamps::Now) => {
+                "; all of them were acknowledged: somebody else writes to or deletes from the target; stop that, then \
+                 restore again"
             }
-            (WorkKind::Compare, Some(table)) => {
-                Work::Verify(self.verify_shard(assignment, table, spec, Against::Cluster))
+            (true, Timestamps::Original | Timestamps::Unspecified) => {
+                "; all of them were acknowledged: deletions or writes in the target that are newer than the backup hide \
+                 them; restore with --timestamps now, which is above these, or into another keyspace with --keyspace-as"
             }
-            (WorkKind::Before, _) => Work::Apply(self.apply_schema(spec, Stage::Before)),
-            (WorkKind::After, _) => Work::Apply(self.apply_schema(spec, Stage::After)),
-            _ => Work::Apply(self.apply_schema(spec, Stage::Preflight)),
         }
     }
+}
 
-    fn apply_schema(&self, spec: &v1::RestoreSpec, stage: Stage) -> v1::ApplySchema {
-        v1::ApplySchema {
-            stage: stage.into(),
-            keyspaces: self.run.backup.as_ref().map(|backup| backup.keyspaces.clone()).unwrap_or_default(),
-            whole: spec.tables.is_empty(),
-            backup_id: self.record.backup_id.clone(),
-            drop: spec.drop,
-            write_consistency: spec.write_consistency,
-            expected: self.tables.values().map(|table| table.inspected.clone()).collect(),
-            ..v1::ApplySchema::default()
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts =
+            [(self.missing, "missing"), (self.differing, "otherwise"), (self.extra, "more than in the backup")];
+        let mut separator = " (rows: ";
+        for (count, what) in counts.iter().filter(|(count, _)| *count > 0) {
+            write!(f, "{separator}{count} {what}")?;
+            separator = ", ";
         }
-    }
-
-    fn restore_shard(&self, assignment: &Assignment, table: &Table, spec: &v1::RestoreSpec) -> v1::RestoreShard {
-        let run = assignment.run();
-        let place = |position: u64| usize::try_from(position).unwrap_or(usize::MAX);
-        let leased = table.chunks().iter().skip(place(run.first)).take(place(run.count));
-        let chunks = leased.filter(|chunk| !table.restored.contains_key(&(chunk.segment, chunk.part)));
-        v1::RestoreShard {
-            table: Some(table.inspected.clone()),
-            grid_exponent: table.plan.grid_exponent,
-            chunks: chunks.cloned().collect(),
-            write_consistency: spec.write_consistency,
-            batch_rows_max: spec.batch_rows_max,
-            retries: if spec.retries == 0 { 5 } else { spec.retries },
-            retry_delay_ms: if spec.retry_delay_ms == 0 { 2000 } else { spec.retry_delay_ms },
-            values_only: table.index.as_ref().is_some_and(|index| index.values_only()),
-            rules: Some(v1::RowRules {
-                backup_started_unix_ms: self.run.backup.as_ref().map_or(0, |b| b.started_unix_ms),
-                ..v1::RowRules::default()
-            }),
-            ..Default::default()
-        }
-    }
-
-    fn verify_shard(
-        &self,
-        assignment: &Assignment,
-        table: &Table,
-        spec: &v1::RestoreSpec,
-        against: Against,
-    ) -> v1::VerifyShard {
-        let run = assignment.run();
-        v1::VerifyShard {
-            against: against.into(),
-            table: Some(table.inspected.clone()),
-            grid_exponent: table.plan.grid_exponent,
-            segment_first: run.first,
-            segments: run.count,
-            chunks: table.chunks_of(run.first, run.count).to_vec(),
-            read_consistency: spec.read_consistency,
-            fetch_size: 0,
-            values_only: table.index.as_ref().is_some_and(|index| index.values_only()),
-            rules: Some(v1::RowRules {
-                backup_started_unix_ms: self.run.backup.as_ref().map_or(0, |b| b.started_unix_ms),
-                ..v1::RowRules::default()
-            }),
-            ..Default::default()
-        }
+        f.write_str(if separator == ", " { ")" } else { "" })
     }
 }

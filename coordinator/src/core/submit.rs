@@ -10,6 +10,7 @@ use super::{
     event::{Answer, Now, Output, ReplyId, Submission},
     job::Job,
     ms,
+    scrap::redacted,
 };
 use crate::record::{Change, JobRecord, Phase};
 
@@ -161,6 +162,9 @@ fn can_go_on(job: &Job) -> bool {
     }
     match job.work() {
         Work::Backup(_) => job.tables.values().any(super::table::Table::has_pieces),
+        // The partition key of an ended job is erased, and the scratch keyspace of an ended rehearsal is gone.
+        Work::Restore(spec) if spec.partition_key.as_ref().is_some_and(|key| key.cells.is_empty()) => false,
+        Work::Restore(_) if job.is_ended() && job.record.phase() == Phase::Scrap => false,
         Work::Restore(_) => job.record.phase() >= Phase::Before,
         Work::Verify(_) => job.holds_work(),
     }
@@ -169,7 +173,11 @@ fn can_go_on(job: &Job) -> bool {
 /// A key names one job: what is backed up or restored, and in which form, must be the same.
 fn check_same(job: &Job, spec: &v1::JobSpec) -> Result<(), Failure> {
     let known = job.record.spec.as_ref();
-    if known.map(essence) == Some(essence(spec)) {
+    let mut meant = essence(spec);
+    if job.is_ended() {
+        meant = redacted(Some(&meant)).unwrap_or_default();
+    }
+    if known.map(essence) == Some(meant) {
         return Ok(());
     }
     let message = format!(

@@ -5,11 +5,15 @@ use std::{
     sync::Arc,
 };
 
-use ringvault_archive::index::TableIndex;
+use ringvault_archive::{
+    chunk::{self, Facts},
+    index::TableIndex,
+};
 use ringvault_proto::{grid::Grid, v1};
 
 use crate::{
     name::TableKey,
+    plan::Run,
     record::{Piece, TableRecord},
 };
 
@@ -31,6 +35,8 @@ pub(crate) struct Counts {
     pub(crate) chunks_new: u64,
     pub(crate) chunks_reused: u64,
     pub(crate) cells_expired: u64,
+    pub(crate) rows_skipped: u64,
+    pub(crate) facts: Facts,
     /// Of ended leases.
     pub(crate) retries: u64,
     /// The most rows and bytes ever shown, so that counts don't fall when a lease is lost.
@@ -49,14 +55,20 @@ pub(crate) struct Table {
     pub(crate) dumped: BTreeMap<u64, Dumped>,
     /// Closed segments.
     pub(crate) closed: u64,
-    /// Of a restore, once the backup is loaded.
+    /// Of a restore, once the backup is loaded; only the chunks that are meant.
     pub(crate) index: Option<Arc<TableIndex>>,
+    /// Of a restore, the segments that are meant, in ring order.
+    pub(crate) selected: Vec<Run>,
     /// Chunks whose rows were acknowledged, by segment and part.
     pub(crate) restored: BTreeMap<(u64, u32), v1::ChunkDone>,
     /// Segments whose objects were checked.
     pub(crate) checked: BTreeMap<u64, v1::SegmentVerified>,
     /// Segments that were compared with the target.
     pub(crate) compared: BTreeMap<u64, v1::SegmentVerified>,
+    /// Of a dump, how often it was begun anew.
+    pub(crate) redumps: u32,
+    /// Of a dump, why a worker could not go on; nobody does until its definition was read again.
+    pub(crate) doubt: Option<v1::Failure>,
     /// What it amounts to.
     pub(crate) counts: Counts,
     /// Assignments that wait for a worker.
@@ -71,7 +83,21 @@ impl Table {
         Self {
             inspected: record.table.clone().unwrap_or_default(),
             plan: record.plan.clone().unwrap_or_default(),
+            redumps: record.redumps,
+            doubt: record.doubt.clone(),
             ..Self::default()
+        }
+    }
+
+    /// As it is journaled.
+    pub(crate) fn to_record(&self, job_id: &str, ordinal: u32) -> TableRecord {
+        TableRecord {
+            job_id: job_id.to_owned(),
+            ordinal,
+            table: Some(self.inspected.clone()),
+            plan: Some(self.plan.clone()),
+            redumps: self.redumps,
+            doubt: self.doubt.clone(),
         }
     }
 
@@ -94,6 +120,7 @@ impl Table {
     pub(crate) fn record(&mut self, piece: Piece) {
         match piece {
             Piece::Stored(chunk) => {
+                self.counts.facts += chunk::facts(&chunk);
                 self.counts.rows += chunk.rows;
                 self.counts.encoded_bytes += chunk.encoded_bytes;
                 if chunk.reused {
@@ -110,10 +137,12 @@ impl Table {
             }
             Piece::Restored(done) => {
                 if let Some(chunk) = self.chunk(done.segment, done.part).map(|(_, chunk)| chunk.clone()) {
-                    self.counts.rows += chunk.rows;
+                    // Static lines are skipped and written, too, and counted with the rows.
+                    self.counts.rows += chunk.rows.min(done.rows.saturating_sub(done.rows_skipped));
                     self.counts.encoded_bytes += chunk.encoded_bytes;
                 }
                 self.counts.cells_expired += done.cells_expired;
+                self.counts.rows_skipped += done.rows_skipped;
                 self.restored.insert((done.segment, done.part), done);
             }
             Piece::Checked(verified) => drop(self.checked.insert(verified.segment, verified)),
@@ -121,9 +150,11 @@ impl Table {
         }
     }
 
-    /// Gives a restored table its index, and counts again what was recorded before it was known.
-    pub(crate) fn set_index(&mut self, index: TableIndex) {
+    /// Gives a restored table its index, without what is not meant, and counts again what was recorded before it was
+    /// known.
+    pub(crate) fn set_index(&mut self, index: TableIndex, selected: Vec<Run>) {
         let totals = index.totals();
+        self.selected = selected;
         self.inspected = index.table().clone();
         self.plan = v1::TablePlan {
             table: index.table().table.clone(),

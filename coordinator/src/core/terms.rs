@@ -1,6 +1,4 @@
-//! What a job was told, whatever its kind: where it works, how hard, and what of a backup goes where.
-
-use std::borrow::Cow;
+//! What a job was told, whatever its kind: where it works, and how hard.
 
 use ringvault_proto::v1::{self, job_spec::Work};
 
@@ -89,29 +87,5 @@ impl Job {
             Work::Backup(spec) => Some(spec),
             Work::Restore(_) | Work::Verify(_) => None,
         }
-    }
-
-    /// What of a backup goes where. A comparison is a restore that writes nothing.
-    pub(super) fn restore_spec(&self) -> Cow<'_, v1::RestoreSpec> {
-        match self.work() {
-            Work::Restore(spec) => Cow::Borrowed(spec),
-            Work::Verify(spec) => Cow::Owned(v1::RestoreSpec {
-                keyspaces: spec.keyspaces.clone(),
-                tables: spec.tables.clone(),
-                backup_id: spec.backup_id.clone(),
-                read_consistency: spec.read_consistency,
-                keyspace_as: spec.keyspace_as.clone(),
-                table_as: spec.table_as.clone(),
-                token_ranges: spec.token_ranges.clone(),
-                verify: true,
-                ..v1::RestoreSpec::default()
-            }),
-            Work::Backup(_) => Cow::Owned(v1::RestoreSpec::default()),
-        }
-    }
-
-    /// Whether it only compares.
-    pub(super) fn only_compares(&self) -> bool {
-        matches!(self.work(), Work::Verify(_))
     }
 }

@@ -363,12 +363,12 @@ impl Bench {
         }
     }
 
-    /// A backup up to its dump: the worker attends, the plan is made, the schema captured.
+    /// A backup up to its dump: the worker attends, the plan is made, the schema captured and found unchanged.
     pub(crate) fn dumping(&mut self, key: &str, worker: &str) -> String {
         let job = self.submit_backup(key);
         self.attend(worker);
         self.act();
-        for _ in 0..2 {
+        for _ in 0..3 {
             let assignment = self.lease_one(worker);
             let request = self.whole(worker, &assignment);
             self.complete(request).expect("accepted");

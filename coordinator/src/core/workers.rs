@@ -233,10 +233,13 @@ impl Job {
         if !active || assignment.standing(worker, epoch) != Standing::Current {
             return false;
         }
+        let silent = assignment.kind().is_silent();
         let Hold::Leased(lease) = &mut assignment.hold else { return false };
         lease.deadline_ms = ctx.now.ms + ms(ctx.settings.lease_ttl);
         let seen = |progress: &v1::LeaseProgress| (progress.rows, progress.encoded_bytes);
-        if seen(&progress) != seen(&lease.progress) {
+        // What shows no counts, as the building of an index, tells how far it is in words.
+        let told = silent && progress.waiting != lease.progress.waiting;
+        if told || seen(&progress) != seen(&lease.progress) {
             lease.progress_ms = ctx.now.ms;
         }
         lease.progress = progress;

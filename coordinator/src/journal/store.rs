@@ -78,6 +78,8 @@ impl Store {
         connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
         connection.pragma_update(None, "synchronous", "FULL")?;
+        // What is erased, as the partition key of a job that has ended, is overwritten.
+        connection.pragma_update_and_check(None, "secure_delete", "ON", |_| Ok(()))?;
         let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Exclusive)?;
         let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         if version > SCHEMA_VERSION {
@@ -196,6 +198,9 @@ fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()>
                 "INSERT INTO piece VALUES (?, ?, ?, ?, ?, ?)",
                 params![job_id, table, kind, segment.cast_signed(), part, piece.body()],
             )
+        }
+        Change::DeleteAssignment { job_id, ordinal } => {
+            run("DELETE FROM assignment WHERE job_id = ? AND ordinal = ?", params![job_id, ordinal])
         }
         Change::DeleteTable { job_id, table } => {
             run("DELETE FROM piece WHERE job_id = ? AND job_table = ?", params![job_id, table])?;

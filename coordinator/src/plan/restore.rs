@@ -30,17 +30,22 @@ pub(crate) fn writes(chunks: &[v1::Chunk]) -> Vec<Run> {
     scatter(runs)
 }
 
-/// Runs of segments to be verified; `chunks` are in segment order. They tile the grid.
-pub(crate) fn verifications(segments: u64, chunks: &[v1::Chunk]) -> Vec<Run> {
+/// Runs of segments to be verified; they tile the selected runs. Both these and `chunks`, which all stand in selected
+/// segments, are in segment order.
+pub(crate) fn verifications(selected: &[Run], chunks: &[v1::Chunk]) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     let (mut bytes, mut objects) = (SHARD_BYTES_AIM, 0);
     let mut rest = chunks;
-    for segment in 0..segments {
+    for segment in selected.iter().flat_map(|run| run.first..run.first + run.count) {
         let count = rest.partition_point(|chunk| chunk.segment <= segment);
         let (own, behind) = rest.split_at(count);
         rest = behind;
-        let fits =
-            |run: &&mut Run| bytes < SHARD_BYTES_AIM && objects + own.len() <= 1000 && run.count < SHARD_SEGMENTS_MAX;
+        let fits = |run: &&mut Run| {
+            bytes < SHARD_BYTES_AIM
+                && objects + own.len() <= 1000
+                && run.count < SHARD_SEGMENTS_MAX
+                && run.first + run.count == segment
+        };
         match runs.last_mut().filter(fits) {
             Some(run) => run.count += 1,
             None => {
@@ -102,7 +107,20 @@ mod tests {
         ) {
             let chunks = chunks(&sizes);
             prop_assert!(tiles(writes(&chunks), chunks.len() as u64) || chunks.is_empty());
-            prop_assert!(tiles(verifications(64, &chunks), 64));
+            let all = [Run { first: 0, count: 64 }];
+            prop_assert!(tiles(verifications(&all, &chunks), 64));
+            let some = [Run { first: 3, count: 2 }, Run { first: 9, count: 40 }];
+            let inside: Vec<v1::Chunk> =
+                chunks.into_iter().filter(|chunk| super::super::select::contains(&some, chunk.segment)).collect();
+            let mut left: Vec<u64> = some.iter().flat_map(|run| run.first..run.first + run.count).collect();
+            for run in verifications(&some, &inside) {
+                for segment in run.first..run.first + run.count {
+                    let at = left.iter().position(|known| *known == segment);
+                    prop_assert!(at.is_some(), "segment {} is not chosen, or comes twice", segment);
+                    left.swap_remove(at.expect("checked before"));
+                }
+            }
+            prop_assert!(left.is_empty());
         }
     }
 }

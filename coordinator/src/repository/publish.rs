@@ -79,6 +79,8 @@ async fn write_table(
         encoded_bytes: totals.encoded_bytes,
         stored_bytes: totals.stored_bytes,
         stored_bytes_new,
+        facts: totals.facts,
+        approximations: index.table().approximations.clone(),
     })
 }
 
@@ -95,6 +97,8 @@ fn options(spec: &v1::BackupSpec) -> Options {
         values_only: spec.values_only,
         limit_rows: spec.limit_rows,
         chunk_rows_max: spec.chunk_rows_max,
+        keyspaces_chosen: spec.keyspaces.clone(),
         tables_chosen: spec.tables.clone(),
+        with_roles: spec.with_roles,
     }
 }

@@ -350,6 +350,7 @@ impl World {
             server_version: "5.0.6".into(),
             partial: false,
             keyspaces: vec!["shop".into()],
+            all_tables: true,
             tables: tables.collect(),
         }
     }

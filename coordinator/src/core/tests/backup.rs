@@ -37,20 +37,20 @@ fn a_backup_ends_with_every_segment_of_every_table_in_its_publication() {
 #[test]
 fn an_unknown_keyspace_or_table_fails_the_backup_by_name() {
     let mut bench = Bench::fleet();
-    bench.cluster.keyspace_exists = false;
+    bench.cluster.keyspaces.clear();
     let job = bench.submit_backup("k");
     bench.attend("a");
     bench.work("a");
     let failure = bench.job(&job).failure.expect("a failure");
     assert_eq!(failure.kind(), v1::ErrorKind::NotFound);
-    assert!(failure.message.contains("keyspace shop does not exist"), "{}", failure.message);
+    assert!(failure.message.contains("cluster Test Cluster has no keyspace shop"), "{}", failure.message);
 
     let mut bench = Bench::fleet();
     let job = bench.submit_spec("k", v1::BackupSpec { tables: vec!["t".into(), "nope".into()], ..backup_spec() });
     bench.attend("a");
     bench.work("a");
     let failure = bench.job(&job).failure.expect("a failure");
-    assert_eq!(failure.message, "keyspace shop has no table nope");
+    assert!(failure.message.contains("cluster Test Cluster has no table nope"), "{}", failure.message);
 }
 
 #[test]

@@ -21,6 +21,8 @@ fn bench(settings: Settings) -> Bench {
         cluster_name: "Old Cluster".into(),
         server_version: "4.1.0".into(),
         partial: false,
+        keyspaces: vec!["shop".into()],
+        all_tables: true,
         tables: vec![index("t", 4, 10), index("u", 0, 3)],
     });
     bench
@@ -49,6 +51,7 @@ fn name(assignment: &v1::Assignment) -> &'static str {
             Stage::Preflight => "preflight",
             Stage::Before => "before",
             Stage::After => "after",
+            Stage::Scrap => "scrap",
             Stage::Unspecified => "?",
         },
         Work::Restore(_) => "rows",
