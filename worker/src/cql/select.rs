@@ -221,8 +221,8 @@ fn told(layout: &TableLayout, asked: &[Asked], values_only: bool) -> Vec<v1::App
         return vec![of(What::AllTimes, "", note.to_owned())];
     }
     let markers = if layout.columns.iter().any(|column| column.role == ColumnRole::Regular) {
-        "CQL doesn't tell when a row itself was inserted: a restored row is as old as most of its cells, one of nothing but \
-         its key as old as the backup"
+        "CQL doesn't tell when a row itself was inserted, or whether it was: a restored row is as old as most of its cells, one \
+         of nothing but its key as old as the backup, and one whose cells have all ended by then is left out"
     } else {
         "rows are nothing but their key, and CQL doesn't tell when they were inserted: restored ones are as old as the backup"
     };
