@@ -51,7 +51,7 @@ pub async fn preflight(cluster: &Cluster, work: &v1::ApplySchema, document: &Sch
     let mut plan = Plan::new(work, document, &target)?;
     let live = live(cluster, &plan).await?;
     let mut warnings = std::mem::take(&mut plan.changes);
-    warnings.extend(free_index_names(work, &mut plan, &live)?);
+    warnings.extend(free_names(work, &mut plan, &live)?);
     if !work.data_only {
         warnings.extend(features::check(&plan.objects, &target)?);
     }
@@ -131,7 +131,7 @@ pub async fn apply_after(
     let mut plan = Plan::new(work, document, &target::read(cluster).await?)?;
     plan.objects.retain(|object| object.kind > SchemaKind::Table);
     let live = live(cluster, &plan).await?;
-    free_index_names(work, &mut plan, &live)?;
+    free_names(work, &mut plan, &live)?;
     let (roles, objects): (Vec<_>, Vec<_>) =
         plan.objects.iter().cloned().partition(|object| object.kind >= SchemaKind::Role);
     ddl.create(&objects, &plan).await?;
@@ -173,8 +173,8 @@ async fn live(cluster: &Cluster, plan: &Plan) -> Result<Live> {
     Ok(live)
 }
 
-/// Indexes of renamed tables give way to those of other tables; tells which.
-fn free_index_names(work: &v1::ApplySchema, plan: &mut Plan, live: &Live) -> Result<Vec<String>> {
+/// Indexes and views of renamed tables give way to those of other tables; tells which.
+fn free_names(work: &v1::ApplySchema, plan: &mut Plan, live: &Live) -> Result<Vec<String>> {
     if plan.renamed.is_empty() || checks::drops_keyspaces(work) {
         return Ok(Vec::new());
     }
@@ -182,7 +182,7 @@ fn free_index_names(work: &v1::ApplySchema, plan: &mut Plan, live: &Live) -> Res
     for (keyspace, model) in live {
         let chosen: Vec<String> = checks::tables_of(plan, keyspace).map(str::to_owned).collect();
         let gone = |table: &str| work.drop && chosen.iter().any(|name| name == table);
-        notes.extend(rename::free_index_names(&mut plan.objects, model, &plan.renamed, &gone)?);
+        notes.extend(rename::free_names(&mut plan.objects, model, &plan.renamed, &gone)?);
     }
     Ok(notes)
 }

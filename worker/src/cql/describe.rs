@@ -15,7 +15,12 @@ use super::{
     system_schema::{self, DESCRIBES_SINCE, is_cdc_log},
     topology,
 };
-use crate::schema::{generate, is_system, lex, model::KeyspaceModel, repair, select, statement::Statement};
+use crate::schema::{
+    generate, is_system, lex,
+    model::{KeyspaceModel, ViewModel},
+    repair, select,
+    statement::Statement,
+};
 
 impl From<Failure> for Error {
     /// What the pure side of the schema refuses.
@@ -49,7 +54,10 @@ pub async fn capture(cluster: &Cluster, work: &v1::CaptureSchema) -> Result<(Sch
         let (found, told) = roles::capture(cluster, &models).await?;
         let is_wanted = |object: &SchemaObject| match (&object.table, models.iter().find(|m| m.name == object.keyspace))
         {
-            (Some(table), Some(model)) => model.table(table).is_some(),
+            (Some(table), Some(model)) => {
+                let of_chosen = |view: &ViewModel| view.table.name == *table && model.table(&view.base).is_some();
+                model.table(table).is_some() || model.views.iter().any(of_chosen)
+            }
             _ => true,
         };
         objects.extend(found.into_iter().filter(is_wanted));

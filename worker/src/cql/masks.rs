@@ -10,6 +10,7 @@ use super::{
     ring::Version,
     rows::Question,
 };
+use crate::schema::ident::shown;
 
 /// The first release with dynamic data masking.
 const MASKS_SINCE: Version = Version::new(5, 0, 0);
@@ -29,7 +30,10 @@ pub(super) async fn refuse(cluster: &Cluster, keyspace: &str, is_read: &(dyn Fn(
         if !may_unmask(cluster, keyspace, table).await? {
             let role = cluster.profile().username.as_deref().unwrap_or("this role");
             return Err(Error::invalid(format!(
-                "{keyspace}.{table}: column {column} is masked, and it can't be shown that {role} may see through it; an administrator can run: GRANT UNMASK ON TABLE {keyspace}.{table} TO {role}"
+                "{keyspace}.{table}: column {column} is masked, and it can't be shown that {role} may see through it; an administrator can run: GRANT UNMASK ON TABLE {}.{} TO {}",
+                shown(keyspace),
+                shown(table),
+                shown(role)
             )));
         }
     }

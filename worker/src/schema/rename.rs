@@ -15,8 +15,8 @@ use super::{
     statement::Statement,
 };
 
-/// Longest name of an index that every release takes.
-const INDEX_NAME_MAX: usize = 48;
+/// Longest name of an index or view that every release takes.
+const OWN_NAME_MAX: usize = 48;
 
 /// New names.
 #[derive(Clone, Copy, Debug)]
@@ -69,11 +69,11 @@ pub fn renamed(object: &SchemaObject, names: &Names<'_>) -> Result<SchemaObject>
     Ok(SchemaObject { kind: object.kind, keyspace: names.keyspace_as.to_owned(), name, table, cql })
 }
 
-/// The index under another name.
+/// The index or view under another name.
 ///
 /// # Errors
 /// `Invalid` where its statement can't be read.
-pub fn index_as(object: &SchemaObject, name: &str) -> Result<SchemaObject> {
+pub fn called(object: &SchemaObject, name: &str) -> Result<SchemaObject> {
     let statement = Statement::parse(&object.cql)?;
     let mut edits = Edits::default();
     if let Some(at) = statement.name_at {
@@ -82,47 +82,67 @@ pub fn index_as(object: &SchemaObject, name: &str) -> Result<SchemaObject> {
     Ok(SchemaObject { name: name.to_owned(), cql: edits.applied(&object.cql), ..object.clone() })
 }
 
-/// Gives indexes of renamed tables another name where an index of another table has it: index names are shared by all tables of
-/// a keyspace. `gone`: tables that are dropped first. The outcome depends on other tables only, so it is the same when the
-/// indexes stand there already. Tells what was renamed.
+/// Gives indexes and views of renamed tables another name where something of another table has theirs: their names are shared by
+/// all tables of a keyspace. `gone`: tables that are dropped first. The outcome depends on other tables only, so it is the same
+/// when the indexes and views stand there already. Tells what was renamed.
 ///
 /// # Errors
 /// `Invalid` where a statement can't be read.
-pub fn free_index_names(
+pub fn free_names(
     objects: &mut [SchemaObject],
     live: &KeyspaceModel,
     renamed: &BTreeSet<String>,
     gone: &dyn Fn(&str) -> bool,
 ) -> Result<Vec<String>> {
     let mut notes = Vec::new();
-    let is_index = |object: &&SchemaObject| object.kind == SchemaKind::Index && object.keyspace == live.name;
-    let planned: Vec<(String, Option<String>)> =
-        objects.iter().filter(is_index).map(|object| (object.name.clone(), object.table.clone())).collect();
-    for object in objects.iter_mut() {
-        let Some(table) = object.table.clone().filter(|table| renamed.contains(table)) else { continue };
-        if object.kind != SchemaKind::Index || object.keyspace != live.name {
+    let planned: Vec<SchemaObject> = objects.iter().filter(|object| object.keyspace == live.name).cloned().collect();
+    for object in objects.iter_mut().filter(|object| object.keyspace == live.name) {
+        if !matches!(object.kind, SchemaKind::Index | SchemaKind::View) {
             continue;
         }
-        let taken = |name: &str| {
-            let by_live = live.indexes.iter().any(|i| i.name == name && i.table != table && !gone(&i.table));
-            by_live || planned.iter().any(|(known, of)| known == name && of.as_ref() != Some(&table))
-        };
+        let noun = if object.kind == SchemaKind::Index { "index" } else { "view" };
+        let Some(table) = object.table.clone().filter(|table| renamed.contains(table)) else { continue };
+        let taken = |name: &str| is_taken(name, object.kind, &table, live, &planned, gone);
         if !taken(&object.name) {
             continue;
         }
         let own = format!("{table}_{}", object.name);
         let numbered = (2..100).map(|number| format!("{own}_{number}"));
-        let candidates = [own.clone()].into_iter().chain(numbered);
-        let shortened =
-            |name: String| name.chars().rev().take(INDEX_NAME_MAX).collect::<Vec<_>>().into_iter().rev().collect();
-        let Some(free) = candidates.map(shortened).find(|name: &String| !taken(name)) else { continue };
+        let fitting = |name: String| {
+            let too_long = name.chars().count().saturating_sub(OWN_NAME_MAX);
+            name.chars().skip(too_long).collect::<String>()
+        };
+        let mut candidates = [own.clone()].into_iter().chain(numbered).map(fitting);
+        let Some(free) = candidates.find(|name| !taken(name)) else { continue };
         notes.push(format!(
-            "index {} is called {free} in keyspace {}, where another table has an index of its name",
+            "{noun} {} is called {free} in keyspace {}, where something of another table has its name",
             object.name, live.name
         ));
-        *object = index_as(object, &free)?;
+        *object = called(object, &free)?;
     }
     Ok(notes)
+}
+
+/// Whether something of another table has this name, in the target or in the plan.
+fn is_taken(
+    name: &str,
+    kind: SchemaKind,
+    table: &str,
+    live: &KeyspaceModel,
+    planned: &[SchemaObject],
+    gone: &dyn Fn(&str) -> bool,
+) -> bool {
+    let stays = |of: &str| of != table && !gone(of);
+    if kind == SchemaKind::Index {
+        let of_other = |o: &SchemaObject| o.kind == kind && o.name == name && o.table.as_deref() != Some(table);
+        return live.indexes.iter().any(|i| i.name == name && stays(&i.table)) || planned.iter().any(of_other);
+    }
+    let of_other = |o: &SchemaObject| {
+        o.name == name && (o.kind == SchemaKind::Table || (o.kind == kind && o.table.as_deref() != Some(table)))
+    };
+    live.tables.iter().any(|t| t.name == name && !gone(name))
+        || live.views.iter().any(|v| v.table.name == name && stays(&v.base))
+        || planned.iter().any(of_other)
 }
 
 fn renamed_statement(cql: &str, names: &Names<'_>) -> Result<String> {

@@ -139,7 +139,7 @@ fn an_index_of_another_table_is_in_the_way_unless_its_table_is_dropped() {
     renamed.table_as.insert("a".into(), "c".into());
     let mut plan = Plan::new(&renamed, &document(), &Target::default()).expect("fine");
     let live = Live::from([("ks".to_owned(), with("a"))]);
-    assert_eq!(free_index_names(&renamed, &mut plan, &live).expect("fine").len(), 1);
+    assert_eq!(free_names(&renamed, &mut plan, &live).expect("fine").len(), 1);
     assert!(standing(&renamed, &plan, "ks", live.get("ks")).expect("c_by_v is free").is_empty());
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::schema::model::IndexModel;
+use crate::schema::model::{IndexModel, TableModel, ViewModel};
 
 fn object(cql: &str) -> SchemaObject {
     let statement = Statement::parse(cql).expect("fine");
@@ -129,7 +129,7 @@ fn an_index_of_a_renamed_table_gives_way_to_one_that_stands_there() {
     let freed = |live: &KeyspaceModel, gone: bool| {
         let mut objects =
             vec![object("CREATE INDEX by_v ON \"Shop\".u (v)"), object("CREATE INDEX other ON \"Shop\".t (v)")];
-        let notes = free_index_names(&mut objects, live, &renamed, &|_| gone).expect("fine");
+        let notes = free_names(&mut objects, live, &renamed, &|_| gone).expect("fine");
         (notes.len(), objects[0].cql.clone())
     };
     let kept = (0, "CREATE INDEX by_v ON \"Shop\".u (v)".to_owned());
@@ -144,4 +144,21 @@ fn an_index_of_a_renamed_table_gives_way_to_one_that_stands_there() {
     assert_eq!(freed(&live(vec![index("by_v", "t")]), true), kept);
     let taken = live(vec![index("by_v", "t"), index("u_by_v", "z")]);
     assert_eq!(freed(&taken, false).1, "CREATE INDEX u_by_v_2 ON \"Shop\".u (v)");
+}
+
+#[test]
+fn a_view_of_a_renamed_table_gives_way_too() {
+    let named = |name: &str| TableModel { name: name.into(), ..TableModel::default() };
+    let view = |name: &str, base: &str| ViewModel { table: named(name), base: base.into(), ..ViewModel::default() };
+    let freed = |tables: Vec<TableModel>, views: Vec<ViewModel>| {
+        let live = KeyspaceModel { name: "Shop".into(), tables, views, ..KeyspaceModel::default() };
+        let cql = "CREATE MATERIALIZED VIEW \"Shop\".v AS SELECT k FROM \"Shop\".u WHERE k IS NOT NULL PRIMARY KEY (k)";
+        let mut objects = vec![object(cql)];
+        free_names(&mut objects, &live, &BTreeSet::from(["u".to_owned()]), &|_| false).expect("fine");
+        (objects[0].name.clone(), objects[0].cql.contains("VIEW \"Shop\".u_v AS SELECT k FROM \"Shop\".u "))
+    };
+    assert_eq!(freed(vec![], vec![view("v", "u")]), ("v".to_owned(), false), "its own stands there");
+    assert_eq!(freed(vec![], vec![view("v", "t")]), ("u_v".to_owned(), true));
+    assert_eq!(freed(vec![named("v")], vec![]), ("u_v".to_owned(), true));
+    assert_eq!(freed(vec![], vec![view("v", "t"), view("u_v", "u")]), ("u_v".to_owned(), true));
 }
