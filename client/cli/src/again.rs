@@ -65,7 +65,7 @@ fn connection_words(common: &Common) -> Vec<String> {
     let connection = &common.connection;
     let path = |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.display().to_string());
     let values = [
-        ("--hosts", Some(connection.hosts.join(","))),
+        ("--hosts", (!connection.hosts.is_empty()).then(|| connection.hosts.join(","))),
         ("--port", connection.port.map(|port| port.to_string())),
         ("--username", connection.username.clone()),
         ("--password-file", path(&connection.password_file)),

@@ -65,10 +65,12 @@ pub(super) async fn run(context: &Context, flags: &Import) -> anyhow::Result<Exi
     let interrupt = Interrupt::listen(&context.tasks, "interrupted; nothing that was imported is a backup yet")?;
     let text = requests::repository(&flags.repository, false)?;
     let Some(directory) = seed_directory(context, &flags.directory).await? else {
-        let message = format!(
-            "{} was not written by cassandra-backup-tool: it holds no KEYSPACE_schema.cql",
-            flags.directory.display()
-        );
+        let path = flags.directory.display();
+        let message = if flags.directory.is_dir() {
+            format!("{path} was not written by cassandra-backup-tool: it holds no KEYSPACE_schema.cql")
+        } else {
+            format!("there is no directory {path}")
+        };
         return Err(failed(Failure::new(ErrorKind::NotFound, message)));
     };
     let work = async {

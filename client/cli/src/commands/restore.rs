@@ -8,7 +8,7 @@ use std::{
 
 use ringvault_archive::{repository::Repository, seed::SeedDirectory};
 use ringvault_client::{
-    Client,
+    Client, ErrorKind, Failure,
     v1::{IfExists, RestoreSpec},
 };
 use ringvault_proto::pattern::Patterns;
@@ -71,11 +71,18 @@ fn from_seed(context: &Context, flags: &Restore, seed: &SeedDirectory) -> anyhow
         return Err(usage(format!("{directory} was written by cassandra-backup-tool and holds no backup {id}")).into());
     }
     let patterns = Patterns::of_keyspaces(&names(&flags.keyspaces)).map_err(usage)?;
-    if patterns.only().is_none() {
-        let held = seed.keyspaces().join(", ");
-        return Err(usage(format!("{directory} is restored one keyspace at a time; name one of {held}")).into());
+    let held = seed.keyspaces().join(", ");
+    match patterns.only() {
+        Some(name) if seed.keyspaces().contains(&name) => Ok(()),
+        Some(name) => {
+            let message = format!("{directory} holds no keyspace {name}; it holds {held}");
+            Err(failed(Failure::new(ErrorKind::NotFound, message)))
+        }
+        None => {
+            Err(usage(format!("{directory} is restored one keyspace at a time; name one of those it holds: {held}"))
+                .into())
+        }
     }
-    Ok(())
 }
 
 /// Imports a directory into the repository of the restore; nothing where it was asked to stop.

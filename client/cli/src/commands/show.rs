@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ringvault_archive::{
-    manifest::{Manifest, TableEntry},
+    manifest::{Cluster, Manifest, TableEntry},
     repository::Repository,
 };
 use ringvault_client::{ErrorKind, Failure};
@@ -129,18 +129,25 @@ fn name_of(manifest: &Manifest, entry: &TableEntry) -> String {
     if manifest.keyspaces.len() > 1 { format!("{}.{}", entry.keyspace, entry.table) } else { entry.table.clone() }
 }
 
+/// Where a backup came from, as far as that is known: an imported one has no cluster.
+fn cluster_text(cluster: &Cluster) -> String {
+    let mut parts = vec![cluster.name.clone()];
+    if !cluster.server_version.is_empty() {
+        parts.push(format!("version {}", cluster.server_version));
+    }
+    if !cluster.data_centers.is_empty() {
+        parts.push(format!("data centres {}", cluster.data_centers.join(", ")));
+    }
+    parts.join(", ")
+}
+
 fn text(manifest: &Manifest, repository: &str) -> Vec<String> {
     let took = manifest.finished_unix_ms.saturating_sub(manifest.started_unix_ms);
     let cluster = &manifest.cluster;
     let consistency = consistency_name(manifest.options.read_consistency);
     let mut lines = vec![
         format!("backup    {} of {}", manifest.backup_id, manifest.keyspaces.join(", ")),
-        format!(
-            "cluster   {}, version {}, data centres {}",
-            cluster.name,
-            cluster.server_version,
-            cluster.data_centers.join(", ")
-        ),
+        format!("cluster   {}", cluster_text(cluster)),
         format!("started   {}", moment(manifest.started_unix_ms)),
         format!("finished  {} ({})", moment(manifest.finished_unix_ms), span(Duration::from_millis(took))),
         format!(

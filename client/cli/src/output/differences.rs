@@ -136,7 +136,7 @@ pub(crate) fn one_sided(output: Output, keyspace: &str, table: &str, side: &'sta
     };
     output.answer("table_diff", &line, || {
         let other = if side == "a" { "B" } else { "A" };
-        vec![format!("{keyspace}.{table}: only in {}; {other} has no such table", side.to_uppercase())]
+        vec![format!("{keyspace}.{table}: only in {}; {other} does not hold this table", side.to_uppercase())]
     });
 }
 
@@ -174,8 +174,9 @@ fn table_text(compared: &Compared, report: &DiffReport, equal: bool, counts: Opt
         return vec![format!("{keyspace}.{table}: equal ({segments})")];
     }
     let differing = count(report.differing.len() as u64);
+    let differ = if report.differing.len() == 1 { "differs" } else { "differ" };
     let rows = counts.map(|counts| format!(": {}", in_words(counts))).unwrap_or_default();
-    let mut lines = vec![format!("{keyspace}.{table}: {differing} of {segments} differ{rows}")];
+    let mut lines = vec![format!("{keyspace}.{table}: {differing} of {segments} {differ}{rows}")];
     if counts.is_none() {
         let segment = |pair: &SegmentPair| {
             let (a, b) = (plural(lines_of(&pair.left), "row"), plural(lines_of(&pair.right), "row"));
@@ -384,10 +385,10 @@ mod tests {
     fn a_table_tells_its_segments_or_its_rows() {
         let report = report();
         let lines = table_text(&compared(), &report, false, None);
-        let want = ["shop.orders: 1 of 16 segments differ", "  segment 3 (-10, 20]: 5 rows in A, 4 rows in B"];
+        let want = ["shop.orders: 1 of 16 segments differs", "  segment 3 (-10, 20]: 5 rows in A, 4 rows in B"];
         assert_eq!(lines, want);
         let lines = table_text(&compared(), &report, false, Some(report.rows));
-        assert_eq!(lines, ["shop.orders: 1 of 16 segments differ: 2 rows changed, 1 only in A, 0 only in B"]);
+        assert_eq!(lines, ["shop.orders: 1 of 16 segments differs: 2 rows changed, 1 only in A, 0 only in B"]);
     }
 
     #[test]

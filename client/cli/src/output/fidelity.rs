@@ -116,7 +116,7 @@ pub(crate) fn in_short(job: &Job) -> Option<String> {
         names.push(format!("{} more", not.len() - NAMED_MAX));
     }
     Some(format!(
-        "all values are exact; times are approximate in {} of {}: {}",
+        "all values are exact; times are approximate in {} of {}: {} (`ringvault show` says why)",
         not.len(),
         plural(job.tables.len() as u64, "table"),
         names.join(", ")

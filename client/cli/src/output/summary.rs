@@ -105,7 +105,7 @@ pub(crate) fn text(job: &Job, speed: &Speed, restore_command: Option<&str>) -> V
     if totals.retries > 0 {
         lines.push(format!("  retries   {}", count(totals.retries)));
     }
-    if job.state() == JobState::Done {
+    if job.state() == JobState::Done && !is_schema_only(job) {
         lines.extend(fidelity::in_short(job).map(|text| format!("  fidelity  {text}")));
     }
     lines.extend(named("warning", &job.warnings));
@@ -119,29 +119,29 @@ pub(crate) fn text(job: &Job, speed: &Speed, restore_command: Option<&str>) -> V
 
 /// What was moved and compared.
 fn work_done(subject: &Subject<'_>, totals: &Totals, job: &Job) -> Vec<String> {
-    let mut lines = Vec::new();
-    if subject.work != "verify" {
-        lines.push(format!("  rows      {} in {}", count(totals.rows), plural(totals.tables, "table")));
+    let tables = plural(totals.tables, "table");
+    if is_schema_only(job) {
+        return vec![format!("  schema    of {tables}; no rows were asked for")];
     }
-    if subject.work == "backup" {
-        let (encoded, stored) = (size(totals.encoded_bytes), size(totals.stored_bytes));
-        lines.push(format!("  bytes     {encoded} encoded, {stored} stored new"));
-        lines.push(format!("  chunks    {} new, {} reused", count(totals.chunks_new), count(totals.chunks_reused)));
-        return lines;
-    }
-    if subject.work != "verify" {
-        lines.push(format!("  bytes     {} encoded", size(totals.encoded_bytes)));
-    }
-    let schema_only = matches!(
-        job.spec.as_ref().and_then(|spec| spec.work.as_ref()),
-        Some(Work::Restore(spec)) if spec.schema_only
-    );
-    lines.push(match totals.segments_verified {
-        0 if schema_only => "  verified  the schema only; no rows were asked for".to_owned(),
+    let verified = match totals.segments_verified {
         0 => "  verified  not read back".to_owned(),
         some => format!("  verified  {} read back and compared", plural(some, "segment")),
-    });
-    lines
+    };
+    if subject.work == "verify" {
+        return vec![verified];
+    }
+    let rows = format!("  rows      {} in {tables}", count(totals.rows));
+    let encoded = format!("  bytes     {} encoded", size(totals.encoded_bytes));
+    if subject.work == "backup" {
+        let chunks = format!("  chunks    {} new, {} reused", count(totals.chunks_new), count(totals.chunks_reused));
+        return vec![rows, format!("{encoded}, {} stored new", size(totals.stored_bytes)), chunks];
+    }
+    vec![rows, encoded, verified]
+}
+
+fn is_schema_only(job: &Job) -> bool {
+    let work = job.spec.as_ref().and_then(|spec| spec.work.as_ref());
+    matches!(work, Some(Work::Restore(spec)) if spec.schema_only)
 }
 
 fn headline(job: &Job, subject: &Subject<'_>) -> String {
@@ -302,7 +302,7 @@ mod tests {
              \x20 time      0.0 s (0 rows/s, 0 B/s)\n\
              \x20 skipped   1,200 rows not written: outside what was chosen, or there already\n\
              \x20 expired   7 cells not written: their time had come\n\
-             \x20 fidelity  all values are exact; times are approximate in 1 of 1 table: orders"
+             \x20 fidelity  all values are exact; times are approximate in 1 of 1 table: orders (`ringvault show` says why)"
         );
     }
 
