@@ -281,6 +281,11 @@ impl Job {
             Some(table) if !failure.message.contains(&table.full_name()) => format!("{what}: {}", failure.message),
             Some(_) | None => failure.message,
         };
+        let rechecked = self.assignments[&ordinal].kind() == WorkKind::Recheck;
+        let named = match failure.kind {
+            ErrorKind::NotFound if rechecked => format!("it was dropped while it was backed up: {named}"),
+            _ => named,
+        };
         match verdict {
             Verdict::Stop => self.fail_with(failure.kind, named, ctx, out),
             Verdict::Retry if attempts >= attempts_max => {

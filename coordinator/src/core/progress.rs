@@ -77,8 +77,11 @@ impl Job {
 
     fn table_progress(&self, number: u32, table: &Table, shards: Shards) -> v1::TableProgress {
         let counts = &table.counts;
-        let (mut rows, mut encoded_bytes) = (counts.rows, counts.encoded_bytes);
-        if self.is_active() && table.undone > 0 {
+        let (mut rows, mut encoded_bytes) = match self.only_compares() {
+            true => (counts.rows_compared, counts.bytes_compared),
+            false => (counts.rows, counts.encoded_bytes),
+        };
+        if !self.only_compares() && self.is_active() && table.undone > 0 {
             let live = self.live_counts(number);
             rows = live.0.max(counts.rows_shown);
             encoded_bytes = live.1.max(counts.bytes_shown);

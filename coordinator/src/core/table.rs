@@ -37,6 +37,8 @@ pub(crate) struct Counts {
     pub(crate) cells_expired: u64,
     pub(crate) rows_skipped: u64,
     pub(crate) facts: Facts,
+    pub(crate) rows_compared: u64,
+    pub(crate) bytes_compared: u64,
     /// Of ended leases.
     pub(crate) retries: u64,
     /// The most rows and bytes ever shown, so that counts don't fall when a lease is lost.
@@ -146,7 +148,13 @@ impl Table {
                 self.restored.insert((done.segment, done.part), done);
             }
             Piece::Checked(verified) => drop(self.checked.insert(verified.segment, verified)),
-            Piece::Compared(verified) => drop(self.compared.insert(verified.segment, verified)),
+            Piece::Compared(verified) => {
+                self.counts.rows_compared = self.counts.rows_compared.saturating_add(verified.rows);
+                let chunks = self.chunks_of(verified.segment, 1);
+                let bytes = chunks.iter().fold(0_u64, |bytes, chunk| bytes.saturating_add(chunk.encoded_bytes));
+                self.counts.bytes_compared = self.counts.bytes_compared.saturating_add(bytes);
+                self.compared.insert(verified.segment, verified);
+            }
         }
     }
 
@@ -170,6 +178,9 @@ impl Table {
         self.counts = Counts { retries: self.counts.retries, ..Counts::default() };
         for done in std::mem::take(&mut self.restored).into_values() {
             self.record(Piece::Restored(done));
+        }
+        for verified in std::mem::take(&mut self.compared).into_values() {
+            self.record(Piece::Compared(verified));
         }
     }
 

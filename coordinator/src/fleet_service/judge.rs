@@ -102,6 +102,9 @@ fn chunk(chunk: &v1::Chunk) -> Judged {
     if counts.iter().any(|count| *count > 1 << 48) || chunk.rows + chunk.static_rows == 0 {
         return Err(invalid(format!("chunk {} has counts that no chunk has", chunk.object)));
     }
+    if chunk.key_only_rows > chunk.rows || chunk.estimated_cells > chunk.encoded_bytes {
+        return Err(invalid(format!("chunk {} has more facts than rows", chunk.object)));
+    }
     Ok(())
 }
 

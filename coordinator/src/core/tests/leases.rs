@@ -140,7 +140,7 @@ fn a_failure_that_no_retry_mends_fails_the_job_at_once_and_its_leases_are_lost()
     let mut bench = Bench::fleet();
     let job = bench.dumping("k", "a");
     let (bad, other) = (bench.lease_one("a"), bench.lease_one("a"));
-    bench.fail("a", &bad, Failure::new(ErrorKind::Conflict, "its columns changed")).expect("noted");
+    bench.fail("a", &bad, Failure::new(ErrorKind::Corrupt, "its bytes changed")).expect("noted");
     let failed = bench.job(&job);
     assert_eq!(failed.state(), JobState::Failed);
     assert!(failed.failure.expect("a failure").message.contains("shop.t"), "the table is named");
@@ -218,7 +218,7 @@ fn a_lease_covers_no_recorded_segment_even_in_the_middle_of_its_shard() {
     bench.submit_spec("k", spec);
     bench.attend("a");
     bench.act();
-    for _ in 0..2 {
+    for _ in 0..3 {
         let assignment = bench.lease_one("a");
         let request = bench.whole("a", &assignment);
         bench.complete(request).expect("accepted");
