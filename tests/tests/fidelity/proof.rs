@@ -134,7 +134,7 @@ async fn each_difference(t: TestContext) -> Result<()> {
     bench.backup("fid_differs", &[]).await?;
     let changes = [
         ("a changed value", "UPDATE KS.t USING TIMESTAMP 1000 SET v = 'x' WHERE k = 3 AND c = 3"),
-        ("a changed expiry", "UPDATE KS.t USING TIMESTAMP 1000 AND TTL 86400 SET v = 'v 3' WHERE k = 3 AND c = 3"),
+        ("a changed time", "UPDATE KS.t USING TIMESTAMP 1001 SET v = 'v 3' WHERE k = 3 AND c = 3"),
         ("an element more", "UPDATE KS.t USING TIMESTAMP 1000 SET m = m + {'x': 1} WHERE k = 3 AND c = 3"),
         ("a row less", "DELETE FROM KS.t WHERE k = 3 AND c = 3"),
         ("a row more", "INSERT INTO KS.t (k, c, v) VALUES (3, 1000, '') USING TIMESTAMP 1000"),

@@ -132,7 +132,7 @@ fn functions() -> Case {
     Case::new(
         "functions_with_semicolons_and_quotes_and_aggregates_work_after_the_restore",
         [
-            "CREATE FUNCTION KS.odd (a text, \"B c\" text) CALLED ON NULL INPUT RETURNS text LANGUAGE java AS \
+            "CREATE FUNCTION KS.odd (a text, \"B_c\" text) CALLED ON NULL INPUT RETURNS text LANGUAGE java AS \
              $$ String s = \"a;b'c\\\"d\"; if (a == null) { return s; } return a + ';' + s; $$",
             "CREATE FUNCTION KS.\"Quoted\" (a int) RETURNS NULL ON NULL INPUT RETURNS int LANGUAGE java AS \
              'char c = ''x''; return a + 1;'",
@@ -182,14 +182,17 @@ fn options(version: CassandraVersion) -> Case {
         "max_index_interval = 999",
         "min_index_interval = 99",
         "memtable_flush_period_in_ms = 3600001",
-        "speculative_retry = 'NEVER'",
         "cdc = true",
     ];
     if version == V3_11 {
-        with.extend(["read_repair_chance = 0.125", "dclocal_read_repair_chance = 0.0625"]);
+        with.extend([
+            "speculative_retry = 'NONE'",
+            "read_repair_chance = 0.125",
+            "dclocal_read_repair_chance = 0.0625",
+        ]);
     }
     if matches!(version, V4_0 | V4_1 | V5_0) {
-        with.extend(["additional_write_policy = '77p'", "read_repair = 'NONE'"]);
+        with.extend(["speculative_retry = 'NEVER'", "additional_write_policy = '77p'", "read_repair = 'NONE'"]);
     }
     if version == V5_0 {
         with.extend(["allow_auto_snapshot = false", "incremental_backups = false"]);
@@ -208,7 +211,7 @@ fn indexes() -> Case {
         "CREATE TABLE KS.indexed (k int, c int, s text static, v text, m map<text, int>, st set<int>, l list<int>, \
          f frozen<list<int>>, PRIMARY KEY (k, c))",
         "CREATE INDEX indexed_v ON KS.indexed (v)",
-        "CREATE INDEX \"Indexed C\" ON KS.indexed (c)",
+        "CREATE INDEX \"Indexed_C\" ON KS.indexed (c)",
         "CREATE INDEX indexed_keys ON KS.indexed (KEYS(m))",
         "CREATE INDEX indexed_entries ON KS.indexed (ENTRIES(m))",
         "CREATE INDEX indexed_set ON KS.indexed (st)",
@@ -252,7 +255,7 @@ fn views() -> Case {
         "CREATE TABLE KS.viewed (k int, c int, v int, w text, PRIMARY KEY (k, c))",
         "CREATE MATERIALIZED VIEW KS.\"By v\" AS SELECT * FROM KS.viewed WHERE v IS NOT NULL AND k IS NOT NULL \
          AND c IS NOT NULL PRIMARY KEY (v, k, c) WITH CLUSTERING ORDER BY (k DESC, c ASC) AND comment = 'mine'",
-        "CREATE MATERIALIZED VIEW KS.some_of_it AS SELECT k, c, v FROM KS.viewed WHERE v = 3 AND k IS NOT NULL \
+        "CREATE MATERIALIZED VIEW KS.some_of_it AS SELECT k, c, v FROM KS.viewed WHERE k = 3 AND v IS NOT NULL \
          AND c IS NOT NULL PRIMARY KEY (v, k, c)",
     ]
     .map(|statement| statement.replace("\"By v\"", "\"By_v\""))
@@ -263,7 +266,7 @@ fn views() -> Case {
     Case::new("a_view_shows_its_base_after_the_restore_and_is_never_dumped", statements).compares(&["viewed"]).checks(
         async |stage, t| {
             let session = t.cluster().session();
-            for (view, rows) in [("By_v", 60), ("some_of_it", 10)] {
+            for (view, rows) in [("By_v", 60), ("some_of_it", 1)] {
                 let query = format!("SELECT count(*) FROM {}", stage.qualified(view));
                 let found = query_i64(session, &query).await?;
                 ensure!(found == rows, "the view {view} shows {found} of {rows} rows");

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use anyhow::{Context, Result, ensure};
-use ringvault_tests::cassandra::{CassandraVersion, ClusterSpec};
+use ringvault_tests::cassandra::{CassandraVersion, ClusterSpec, connect};
 use ringvault_tests::cql::query_i64;
 use ringvault_tests::product::Workbench;
 use ringvault_tests::runner::{Test, TestContext};
@@ -64,13 +64,15 @@ async fn a_replica_lacks_rows(t: TestContext) -> Result<()> {
         }
     }
     cluster.restart_node(2).await?;
-    let state = cluster.session().get_cluster_state();
+    // A session that knows no connection of before the crash.
+    let session = connect(&["127.0.0.3".to_owned()], None, None).await?;
+    let state = session.get_cluster_state();
     let lacking = state.get_nodes_info().iter().find(|node| node.address.to_string().starts_with("127.0.0.3"));
     let lacking = lacking.context("the third node")?.host_id;
     let mut alone = Statement::new("SELECT count(*) FROM fid_lacks.t");
     alone.set_consistency(Consistency::One);
     alone.set_load_balancing_policy(Some(SingleTargetLoadBalancingPolicy::new(NodeIdentifier::HostId(lacking), None)));
-    let (seen,) = cluster.session().query_unpaged(alone, ()).await?.into_rows_result()?.single_row::<(i64,)>()?;
+    let (seen,) = session.query_unpaged(alone, ()).await?.into_rows_result()?.single_row::<(i64,)>()?;
     ensure!(seen < 100, "the third node lacks nothing, so this proves nothing");
     let bench = Workbench::new(cluster)?;
     let backup = bench.backup("fid_lacks", &[]).await?;

@@ -227,7 +227,8 @@ async fn if_exists(t: TestContext) -> Result<()> {
         bench.try_restore("fid_stands", flags).await?.refused(1, &["conflict"], &["fid_stands"])?;
     }
     ensure!(query_i64(cluster.session(), "SELECT count(*) FROM fid_stands.t").await? == 201, "a refusal wrote");
-    bench.restore("fid_stands", &["--if-exists", "truncate"]).await?;
+    bench.try_restore("fid_stands", &["--if-exists", "truncate"]).await?.refused(2, &["usage"], &["--yes"])?;
+    bench.restore("fid_stands", &["--if-exists", "truncate", "--yes"]).await?;
     same(cluster, &before, "fid_stands", "t", Scope::ValuesAndTimes).await?;
     cluster.drop_keyspace("fid_stands").await
 }
@@ -281,7 +282,9 @@ async fn cat(t: TestContext) -> Result<()> {
     let lines = async |more: &[&str]| -> Result<Vec<serde_json::Value>> {
         let words = [&["cat", &repository, "--tables", "fid_cat.t"][..], more].concat();
         let shown = bench.run(&words).await?.expect(0)?;
-        shown.stdout.lines().map(|line| serde_json::from_str(line).context("a line is JSON")).collect()
+        let rows = shown.lines("row").into_iter().map(|line| line["row"].clone());
+        // A row line is an object of its own.
+        rows.map(|row| row.as_str().map_or(Ok(row.clone()), |text| Ok(serde_json::from_str(text)?))).collect()
     };
     let all = lines(&[]).await?;
     let rows = |lines: &[serde_json::Value]| lines.iter().filter(|line| line.get("c").is_some()).count();
@@ -309,7 +312,7 @@ async fn diff(t: TestContext) -> Result<()> {
     let repository = bench.repository_argument();
     bench.run(&["diff", &repository, &first, &first]).await?.expect(0)?;
     let found = bench.run(&["diff", &repository, &first, &second, "--rows"]).await?.expect(3)?;
-    let named = found.lines("row_difference");
+    let named = found.lines("row_diff");
     ensure!(named.len() == 3, "{} rows are named: {found}", named.len());
     let text = found.stdout.clone();
     ensure!(text.contains("changed") && text.contains("9999"), "old and new values are not shown: {text}");
@@ -317,7 +320,7 @@ async fn diff(t: TestContext) -> Result<()> {
     live.expect(0)?;
     let live = with_cluster(&bench, cluster, &["diff", &repository, &first, "--against-cluster", "--rows"]).await?;
     let live = live.expect(3)?;
-    ensure!(live.lines("row_difference").len() == 3, "{live}");
+    ensure!(live.lines("row_diff").len() == 3, "{live}");
     cluster.drop_keyspace("fid_diff").await
 }
 

@@ -178,7 +178,7 @@ fn names() -> Case {
                WITH CLUSTERING ORDER BY ("From" DESC)"#,
             r#"INSERT INTO KS."Order" ("select", "From", "ключ; -- ""x""", "*", "order by", "ORDER BY")
                VALUES (1, 'f', 2, {"from": 1, "$": '$', "a.b": [1]}, {'k': {"from": 2}}, 7)"#,
-            r#"CREATE INDEX "By ""*""" ON KS."Order" ("ключ; -- ""x""")"#,
+            r#"CREATE INDEX "By_it" ON KS."Order" ("ключ; -- ""x""")"#,
         ],
     )
     .compares(&["Order"])
