@@ -14,6 +14,9 @@ use crate::{
 };
 use ringvault_proto::token::Token;
 
+/// Longest TTL that Cassandra takes (`Attributes.MAX_TTL`): 20 years.
+const TTL_MAX_S: i64 = 20 * 365 * 24 * 60 * 60;
+
 /// What becomes of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
@@ -129,13 +132,17 @@ impl Sent {
         if self.timestamps == Timestamps::Original && self.ttl == Ttl::OriginalExpiry {
             return false;
         }
-        let (timestamps, ttl, started_s) = (self.timestamps, self.ttl, self.restore_started_s);
+        let (timestamps, ttl) = (self.timestamps, self.ttl);
+        let (started_s, backup_s) = (self.restore_started_s, self.backup_started_us.div_euclid(1_000_000));
         row.map_times(column, |time| {
             let expiry = match (ttl, time.expiry) {
                 (_, None) | (Ttl::Drop, _) => None,
                 (Ttl::Restart, Some(expiry)) => {
-                    let written_s = time.writetime.map_or(expiry, |us| us.div_euclid(1_000_000));
-                    Some(started_s.saturating_add(expiry.saturating_sub(written_s).max(1)))
+                    let since = |start_s: i64| expiry.saturating_sub(start_s);
+                    let given = time.writetime.map(|us| since(us.div_euclid(1_000_000)));
+                    // a writetime that no TTL reaches from is no clock's: what was left at the backup's start counts
+                    let left = given.filter(|given| (1..=TTL_MAX_S).contains(given)).unwrap_or_else(|| since(backup_s));
+                    Some(started_s.saturating_add(left.clamp(1, TTL_MAX_S)))
                 }
                 (Ttl::OriginalExpiry | Ttl::Unspecified, expiry) => expiry,
             };

@@ -73,6 +73,12 @@ fn ttls_restart_or_are_dropped_and_nothing_ends_before_then() {
     assert_eq!(ended.time(1), until(10_000_000, 1000 + 60));
     let mut ended_again = row(until(10_000_000, 70), at(3));
     assert_eq!(restart.apply(&mut ended_again, 1060).cells_expired, 1);
+    // written at a time of no clock, with 93 s left when the backup began
+    let mut of_no_clock = row(until(5, 2_000_000_000), at(3));
+    let mut started_late = rules();
+    started_late.backup_started_unix_ms = (2_000_000_000 - 93) * 1000;
+    sent(v1::RowRules { ttl: Ttl::Restart.into(), ..started_late }).apply(&mut of_no_clock, 1);
+    assert_eq!(of_no_clock.time(1), until(5, 1000 + 93));
     let drop = v1::RowRules { ttl: Ttl::Drop.into(), ..rules() };
     let mut ended = row(until(1, 70), at(3));
     sent(drop).apply(&mut ended, 5000);
