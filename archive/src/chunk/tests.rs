@@ -148,3 +148,20 @@ fn what_is_no_line_or_no_chunk_is_refused() {
     let mut lines = ChunkLines::new(chunk.stored().clone(), &record).expect("agrees");
     assert_eq!(lines.next_line(&mut Vec::new()).expect_err("unchecked").kind(), ErrorKind::Internal);
 }
+
+#[test]
+fn what_is_known_of_lines_adds_up_in_the_record() {
+    let mut writer = ChunkWriter::new(Compression::None);
+    for (line, facts) in [
+        ("{}\n", Facts { key_only_rows: 1, ..Facts::default() }),
+        ("{\"a\":1}\n", Facts { estimated_cells: 2, writetime_us_max: 70, expiry_s_max: 9, ..Facts::default() }),
+        ("{\"b\":1}\n", Facts { estimated_cells: 1, writetime_us_max: 60, expiry_s_max: 0, ..Facts::default() }),
+        ("{\"c\":1}\n", Facts { writetime_us_max: -5, ..Facts::default() }),
+    ] {
+        writer.push(line.as_bytes(), LineKind::Row, &hash(line.as_bytes())).expect("a line");
+        writer.note(facts);
+    }
+    let record = writer.seal().expect("lines").record(0, 0, "o".into(), 1);
+    let expected = Facts { key_only_rows: 1, estimated_cells: 3, writetime_us_max: 70, expiry_s_max: 9 };
+    assert_eq!(facts(&record), expected);
+}

@@ -142,3 +142,62 @@ fn nothing_that_prints_shows_a_cell() {
     assert!(!error.to_string().contains("4242"));
     assert!(error.to_string().contains("ks.t") && error.to_string().contains("\"a\""), "{error}");
 }
+
+#[test]
+fn what_is_known_of_a_line_is_told_with_it() {
+    let mut encoder = RowEncoder::new(&layout());
+    let mut facts = |kind, cells: &[Option<&[u8]>; 6], times: &[CellTime]| {
+        encoder.encode(kind, cells, times, &ElementTimes::NONE, &mut Vec::new()).expect("a row");
+        let facts = encoder.facts();
+        (facts.key_only_rows, facts.writetime_us_max, facts.expiry_s_max)
+    };
+    assert_eq!(facts(LineKind::Row, &[ONE, ONE, None, None, None, ONE], &[at(9); 6]), (1, 0, 0));
+    let ends = CellTime { writetime: Some(3), expiry: Some(60) };
+    let times = [at(9), at(9), at(5), ends, at(9), at(9)];
+    assert_eq!(facts(LineKind::Row, &[ONE, ONE, ONE, ONE, None, ONE], &times), (0, 5, 60));
+    assert_eq!(facts(LineKind::Static, &[ONE; 6], &times), (0, 9, 0));
+    assert_eq!(facts(LineKind::Row, &[ONE; 6], &[]), (0, 0, 0));
+}
+
+#[test]
+fn times_and_cells_of_a_row_can_be_changed() {
+    let set = CqlType::Set(Box::new(CqlType::Int));
+    let mut layout = layout();
+    layout.columns[3] = column("b", ColumnRole::Regular, set.clone());
+    layout.columns[3].multi_cell = true;
+    let text = r#"{"pk":1,"ck":1,"a":1,"b":[1,2,3],"$":{"w":5,"c":{"b":{"e":[[1],[2,60],[2,60]]}}}}"#;
+    let mut row = DecodedRow::default();
+    RowDecoder::new(&layout).decode(text.as_bytes(), &mut row).expect("a line");
+    assert_eq!(row.time(3), at(2), "the newest, and one that never ends");
+    let encoded = |row: &DecodedRow| {
+        let mut out = Vec::new();
+        RowEncoder::new(&layout).encode_row(row, &mut out).expect("a row");
+        String::from_utf8(out).expect("UTF-8").trim_end().to_owned()
+    };
+    assert_eq!(encoded(&row), text);
+
+    let mut later = row.clone();
+    for column in 0..6 {
+        later.map_times(column, |time| CellTime { writetime: time.writetime.map(|at| at + 10), ..time });
+    }
+    let expected = r#"{"pk":1,"ck":1,"a":1,"b":[1,2,3],"$":{"w":15,"c":{"b":{"e":[[11],[12,60],[12,60]]}}}}"#;
+    assert_eq!(encoded(&later), expected);
+
+    let mut alike = row.clone();
+    alike.map_times(3, |_| at(5));
+    assert_eq!(alike.element_times(3), None, "what is the same stands as one");
+    assert_eq!(encoded(&alike), r#"{"pk":1,"ck":1,"a":1,"b":[1,2,3],"$":{"w":5}}"#);
+
+    let mut fewer = row.clone();
+    assert_eq!(fewer.retain_elements(3, &set, |time| time.expiry.is_some()), 1);
+    assert_eq!(encoded(&fewer), r#"{"pk":1,"ck":1,"a":1,"b":[2,3],"$":{"w":5,"c":{"b":{"w":2,"x":60}}}}"#);
+
+    let mut none = row.clone();
+    assert_eq!(none.retain_elements(3, &set, |_| false), 3);
+    assert_eq!(encoded(&none), r#"{"pk":1,"ck":1,"a":1,"$":{"w":5}}"#);
+
+    row.set_time(3, at(7));
+    row.set_time(4, at(7));
+    row.set_cell(3, &[0, 0, 0, 0]);
+    assert_eq!(encoded(&row), r#"{"pk":1,"ck":1,"a":1,"b":[],"$":{"w":5,"c":{"b":{"w":7}}}}"#);
+}
