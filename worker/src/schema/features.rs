@@ -9,7 +9,7 @@ use ringvault_proto::v1;
 
 pub use times::check_times;
 
-use super::{Release, Result, invalid, model::Options, statement::Statement};
+use super::{Release, Result, invalid, lex::Kind, model::Options, statement::Statement};
 
 /// What is known of the target.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +48,11 @@ fn check_one(object: &SchemaObject, statement: &Statement<'_>, target: &Target) 
     if older_than_5 && statement.has_vectors() {
         return Err(invalid(format!(
             "{name} has a vector, which Cassandra {release} does not know; restore to 5.0 or later, or leave it out with --tables"
+        )));
+    }
+    if matches!(object.kind, SchemaKind::Table | SchemaKind::View) && older_than_5 && name.len() > 48 {
+        return Err(invalid(format!(
+            "the name {name} is longer than the 48 characters that Cassandra {release} takes; give another with --table-as"
         )));
     }
     match object.kind {
@@ -128,6 +133,15 @@ fn check_index(name: &str, statement: &Statement<'_>, target: &Target, release: 
             "index {name} is storage-attached (SAI), which Cassandra {release} does not know; restore to 5.0 or later"
         )));
     }
+    // 5.0 makes files of their names
+    let odd = statement.index_target().iter().find(|token| token.kind == Kind::QuotedName && !is_word(&token.value()));
+    if let Some(column) = odd.filter(|_| !target.scylla && release.is_at_least(5, 0)) {
+        return Err(invalid(format!(
+            "index {name} is of column {}, whose name is not of letters, digits and underscores alone, which Cassandra {release} refuses for \
+             custom indexes; drop the index before the backup, or restore chosen tables with --tables",
+            column.text
+        )));
+    }
     if class.ends_with("SASIIndex") {
         if target.scylla {
             return Err(invalid(format!(
@@ -137,6 +151,11 @@ fn check_index(name: &str, statement: &Statement<'_>, target: &Target, release: 
         return switched_on(target, "SASI indexes", &["enable_sasi_indexes", "sasi_indexes_enabled"], name);
     }
     Ok(())
+}
+
+/// Whether a name is one of `\w{1,48}`.
+fn is_word(name: &str) -> bool {
+    name.len() <= 48 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 /// Refuses where one of the settings says that the feature is off; silence counts as on.
@@ -308,6 +327,11 @@ mod tests {
             ("CREATE CUSTOM INDEX i ON ks.t (v) USING 'StorageAttachedIndex'", scylla.clone(), "SAI"),
             ("CREATE TRIGGER t ON ks.t USING 'x.Y'", scylla, "trigger"),
             (script, target("5.0.6", &[], &[]), "javascript"),
+            (
+                "CREATE CUSTOM INDEX i ON ks.t (values(\"a b\")) USING 'org.apache.cassandra.index.sasi.SASIIndex'",
+                target("5.0.6", &[], &[]),
+                "column \"a b\"",
+            ),
             (vector, target("4.0.18", &[], &[]), "vector"),
             (compact, target("3.11.19", &[], &[]), "COMPACT STORAGE"),
         ] {
