@@ -1,7 +1,7 @@
 //! Commands to copy: the one that goes on, the one that restores, those that watch and cancel. Secrets are never part of
 //! them.
 
-use crate::arguments::common::Common;
+use crate::arguments::common::{Common, Fleet};
 
 /// Stands for a partition key, which is a value of the database and is not repeated.
 const KEY_WORD: &str = "'…the same key…'";
@@ -42,23 +42,36 @@ pub(crate) fn restore(common: &Common, keyspace: &str, repository: &str, backup_
     let mut words = vec!["ringvault".to_owned(), "restore".to_owned(), quoted(keyspace), quoted(repository)];
     words.extend(["--backup".to_owned(), backup_id.to_owned()]);
     match &common.fleet.coordinator {
-        Some(coordinator) => {
+        Some(_) => {
+            words.extend(fleet_words(&common.fleet));
             let cluster = common.fleet.cluster.as_deref().unwrap_or_default();
-            words.extend(["--coordinator".to_owned(), quoted(coordinator), "--cluster".to_owned(), quoted(cluster)]);
+            words.extend(["--cluster".to_owned(), quoted(cluster)]);
         }
         None => words.extend(connection_words(common)),
     }
     words.join(" ")
 }
 
-/// The command that follows a coordinator's job.
-pub(crate) fn watch(coordinator: &str, job_id: &str) -> String {
-    format!("ringvault job watch {} --coordinator {}", quoted(job_id), quoted(coordinator))
+/// The command that does `action` (watch, cancel) to a coordinator's job.
+pub(crate) fn job(fleet: &Fleet, action: &str, job_id: &str) -> String {
+    let mut words = vec![format!("ringvault job {action} {}", quoted(job_id))];
+    words.extend(fleet_words(fleet));
+    words.join(" ")
 }
 
-/// The command that stops a coordinator's job.
-pub(crate) fn cancel(coordinator: &str, job_id: &str) -> String {
-    format!("ringvault job cancel {} --coordinator {}", quoted(job_id), quoted(coordinator))
+/// The way to the coordinator; certificates as far as the environment does not name them anyway.
+fn fleet_words(fleet: &Fleet) -> Vec<String> {
+    let given = fleet.certificates.given();
+    let certificates = &fleet.certificates;
+    let files = [
+        ("--tls-ca", &certificates.tls_ca),
+        ("--tls-cert", &certificates.tls_cert),
+        ("--tls-key", &certificates.tls_key),
+    ];
+    let address = fleet.coordinator.iter().map(|address| ("--coordinator", address.clone()));
+    let files = files.into_iter().filter(|(flag, _)| given.contains(flag));
+    let files = files.filter_map(|(flag, file)| Some((flag, file.as_ref()?.display().to_string())));
+    address.chain(files).flat_map(|(flag, value)| [flag.to_owned(), quoted(&value)]).collect()
 }
 
 fn connection_words(common: &Common) -> Vec<String> {

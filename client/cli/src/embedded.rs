@@ -13,7 +13,7 @@ use ringvault_proto::v1::{self, DESCRIPTOR_SET};
 use ringvault_runtime::{
     clock::SystemClock,
     entropy::Entropy,
-    net::{self, Listener},
+    net::{self, Listener, Tls, TlsFiles},
     tasks::Tasks,
 };
 pub(crate) use ringvault_worker::live::LiveCluster;
@@ -162,15 +162,23 @@ pub(crate) async fn run_coordinator(
         format!("can't listen on {}; is a coordinator running there? (--listen takes another address)", settings.listen)
     })?;
     let address = listener.local_addr()?;
-    let own = coordinator::Settings { repositories: settings.repositories, ..coordinator::Settings::fleet() };
+    let tls = certificates(settings.tls, tasks)?;
+    let usual = coordinator::Settings::fleet();
+    let lease_ttl = settings.lease_ttl.unwrap_or(usual.lease_ttl);
+    let no_progress_timeout = usual.no_progress_timeout.max(lease_ttl);
+    let own = coordinator::Settings { repositories: settings.repositories, lease_ttl, no_progress_timeout, ..usual };
     let core = Tasks::under(tasks.cancelled());
     let server = Tasks::under(tasks.cancelled());
     let (report, mut failures) = mpsc::channel(4);
     let handle = start_coordinator(own, Journal::Directory(settings.state_dir), &core)?;
     let routes = routes(&handle);
     watch_coordinator(handle, &core, report.clone());
-    serve(Listener::Tcp(listener), routes, &server, report);
-    terminal::tell(format!("coordinator listens on http://{address}"));
+    let (scheme, listener) = match tls {
+        Some(tls) => ("https", Listener::Tls(listener, tls)),
+        None => ("http", Listener::Tcp(listener)),
+    };
+    serve(listener, routes, &server, report);
+    terminal::tell(format!("coordinator listens on {scheme}://{address}"));
     let failure = tokio::select! {
         failure = failures.recv() => failure,
         () = shutdown.cancelled() => None,
@@ -184,8 +192,13 @@ pub(crate) async fn run_coordinator(
 ///
 /// # Errors
 /// Where its settings make no sense.
-pub(crate) async fn run_worker(settings: WorkerSettings, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let channel = net::connect(&settings.coordinator, None).map_err(usage)?;
+pub(crate) async fn run_worker(
+    settings: WorkerSettings,
+    tasks: &Tasks,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let tls = certificates(settings.tls, tasks)?;
+    let channel = net::connect(&settings.coordinator, tls.as_ref()).map_err(usage)?;
     let clusters = settings
         .clusters
         .iter()
@@ -199,6 +212,17 @@ pub(crate) async fn run_worker(settings: WorkerSettings, shutdown: CancellationT
         repositories: settings.repositories,
     };
     worker::run(own, worker_components(), channel, shutdown).await.map_err(failed)
+}
+
+/// Reads certificates, and reads them again whenever the files change.
+///
+/// # Errors
+/// A usage error that names the file.
+pub(crate) fn certificates(files: Option<TlsFiles>, tasks: &Tasks) -> anyhow::Result<Option<Tls>> {
+    let Some(files) = files else { return Ok(None) };
+    let tls = Tls::load(files).map_err(usage)?;
+    tasks.spawn(tls.clone().follow(tasks.cancelled().clone()));
+    Ok(Some(tls))
 }
 
 fn start_coordinator(

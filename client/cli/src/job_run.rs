@@ -131,7 +131,8 @@ fn key(asked_for: &str, earlier: &[Job], entropy: &Entropy) -> String {
 
 fn tell_submitted(context: &Context, submitted: &Submitted) {
     let job = &submitted.job;
-    let coordinator = context.common.fleet.coordinator.as_deref();
+    let fleet = &context.common.fleet;
+    let coordinator = fleet.coordinator.as_deref();
     if context.output.json {
         let line = json::Submitted {
             job_id: &job.job_id,
@@ -139,8 +140,8 @@ fn tell_submitted(context: &Context, submitted: &Submitted) {
             started_unix_ms: job.started_unix_ms,
             rows_kept: job.rows_kept,
             bytes_kept: job.bytes_kept,
-            watch_command: coordinator.map(|coordinator| again::watch(coordinator, &job.job_id)),
-            cancel_command: coordinator.map(|coordinator| again::cancel(coordinator, &job.job_id)),
+            watch_command: coordinator.map(|_| again::job(fleet, "watch", &job.job_id)),
+            cancel_command: coordinator.map(|_| again::job(fleet, "cancel", &job.job_id)),
         };
         json::print("submitted", &line);
         return;
@@ -148,10 +149,10 @@ fn tell_submitted(context: &Context, submitted: &Submitted) {
     if submitted.resumed {
         terminal::tell(summary::resuming(job, SystemClock::new().unix_ms()));
     }
-    if let Some(coordinator) = coordinator {
+    if coordinator.is_some() {
         terminal::say(format!("job {}", job.job_id));
-        terminal::say(format!("  watch:  {}", again::watch(coordinator, &job.job_id)));
-        terminal::say(format!("  cancel: {}", again::cancel(coordinator, &job.job_id)));
+        terminal::say(format!("  watch:  {}", again::job(fleet, "watch", &job.job_id)));
+        terminal::say(format!("  cancel: {}", again::job(fleet, "cancel", &job.job_id)));
     }
 }
 

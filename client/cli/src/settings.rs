@@ -9,13 +9,17 @@ use std::{
     fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
+use ringvault_client::TlsFiles;
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::arguments::{
+    common::{Certificates, Fleet},
     processes::{Coordinator, Worker},
     usage,
+    values::span,
 };
 
 /// Where a coordinator listens unless it is told.
@@ -41,6 +45,25 @@ pub(crate) struct CoordinatorSettings {
     pub(crate) state_dir: PathBuf,
     /// Repository profiles: name → location.
     pub(crate) repositories: BTreeMap<String, String>,
+    /// Nothing: no encryption, and whoever reaches it may do everything.
+    pub(crate) tls: Option<TlsFiles>,
+    /// How long a lease lives without a report; nothing: as the coordinator has it.
+    pub(crate) lease_ttl: Option<Duration>,
+}
+
+/// A `[tls]` section.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TlsSection {
+    ca: PathBuf,
+    cert: PathBuf,
+    key: PathBuf,
+}
+
+/// Certificates of flags and environment, else of the file.
+fn tls(flags: &Certificates, file: Option<TlsSection>) -> anyhow::Result<Option<TlsFiles>> {
+    let given = flags.files()?;
+    Ok(given.or_else(|| file.map(|TlsSection { ca, cert, key }| TlsFiles { ca, cert, key })))
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -52,6 +75,8 @@ struct CoordinatorFile {
     insecure: bool,
     #[serde(default)]
     repositories: BTreeMap<String, String>,
+    tls: Option<TlsSection>,
+    lease_ttl: Option<String>,
 }
 
 impl CoordinatorSettings {
@@ -59,22 +84,25 @@ impl CoordinatorSettings {
     ///
     /// # Errors
     /// A usage error that names the setting.
-    pub(crate) fn read(flags: &Coordinator) -> anyhow::Result<Self> {
+    pub(crate) fn read(flags: &Coordinator, certificates: &Certificates) -> anyhow::Result<Self> {
         let file: CoordinatorFile = read_file(flags.config.as_deref())?;
         let listen = flags.listen.or(file.listen).unwrap_or_else(|| LISTEN.parse().expect("a socket address"));
         let Some(state_dir) = flags.state_dir.clone().or(file.state_dir) else {
             return Err(usage("coordinator needs --state-dir DIR: the directory of its journal").into());
         };
-        let allowed = listen.ip().is_loopback() || flags.insecure || file.insecure;
+        let tls = tls(certificates, file.tls)?;
+        let allowed = listen.ip().is_loopback() || tls.is_some() || flags.insecure || file.insecure;
         if !allowed {
             return Err(usage(format!(
-                "listening on {listen} would take jobs from anybody who reaches it: the transport is neither encrypted \
-                 nor authenticated yet. Listen on 127.0.0.1 (a tunnel or a service mesh can carry it), or give --insecure \
-                 where the network itself keeps others out"
+                "listening on {listen} without certificates would take jobs from anybody who reaches it; give --tls-ca, \
+                 --tls-cert and --tls-key (deploy/certificates/make makes some to try), or --insecure where the network \
+                 itself keeps others out"
             ))
             .into());
         }
-        Ok(Self { listen, state_dir, repositories: file.repositories })
+        let lease_ttl = file.lease_ttl.as_deref().map(span).transpose();
+        let lease_ttl = lease_ttl.map_err(|e| usage(format!("lease_ttl: {e}")))?;
+        Ok(Self { listen, state_dir, repositories: file.repositories, tls, lease_ttl })
     }
 }
 
@@ -87,6 +115,7 @@ pub(crate) struct WorkerSettings {
     pub(crate) data_center: String,
     pub(crate) clusters: BTreeMap<String, ClusterSection>,
     pub(crate) repositories: BTreeMap<String, String>,
+    pub(crate) tls: Option<TlsFiles>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -101,6 +130,7 @@ struct WorkerFile {
     clusters: BTreeMap<String, ClusterSection>,
     #[serde(default)]
     repositories: BTreeMap<String, String>,
+    tls: Option<TlsSection>,
 }
 
 impl WorkerSettings {
@@ -108,9 +138,9 @@ impl WorkerSettings {
     ///
     /// # Errors
     /// A usage error that names the setting.
-    pub(crate) fn read(flags: &Worker, coordinator: Option<&str>) -> anyhow::Result<Self> {
+    pub(crate) fn read(flags: &Worker, fleet: &Fleet) -> anyhow::Result<Self> {
         let file: WorkerFile = read_file(flags.config.as_deref())?;
-        let Some(coordinator) = coordinator.map(str::to_owned).or(file.coordinator) else {
+        let Some(coordinator) = fleet.coordinator.clone().or(file.coordinator) else {
             return Err(
                 usage("worker needs --coordinator URL, or coordinator = \"http://HOST:PORT\" in its file").into()
             );
@@ -128,6 +158,7 @@ impl WorkerSettings {
             data_center: file.data_center,
             clusters: file.clusters,
             repositories: file.repositories,
+            tls: tls(&fleet.certificates, file.tls)?,
         })
     }
 }
@@ -171,7 +202,7 @@ mod tests {
         line.extend(more);
         let cli = Cli::read(line)?;
         let Command::Worker(flags) = &cli.command else { unreachable!("worker was asked for") };
-        WorkerSettings::read(flags, cli.common.fleet.coordinator.as_deref())
+        WorkerSettings::read(flags, &cli.common.fleet)
     }
 
     const FILE: &str = r#"
@@ -209,12 +240,38 @@ mod tests {
         let read = |line: &[&str]| {
             let cli = Cli::read(line.iter().copied()).expect("parses");
             let Command::Coordinator(flags) = &cli.command else { unreachable!("coordinator was asked for") };
-            CoordinatorSettings::read(flags)
+            CoordinatorSettings::read(flags, &cli.common.fleet.certificates)
         };
         let line = ["ringvault", "coordinator", "--state-dir", "/s", "--listen", "0.0.0.0:7077"];
-        assert!(read(&line).expect_err("refused").to_string().contains("--insecure"));
+        assert!(read(&line).expect_err("refused").to_string().contains("deploy/certificates/make"));
+        let certificates = ["--tls-ca", "/ca", "--tls-cert", "/c", "--tls-key", "/k"];
+        assert!(read(&[&line[..], &certificates].concat()).expect("certified").tls.is_some());
         assert!(read(&[&line[..], &["--insecure"]].concat()).is_ok());
         assert_eq!(read(&line[..4]).expect("loopback").listen.to_string(), LISTEN);
         assert!(read(&line[..2]).expect_err("no journal").to_string().contains("--state-dir"));
+    }
+
+    #[test]
+    fn certificates_and_the_lease_stand_in_the_file_too() {
+        let file = format!("{FILE}\n[tls]\nca = \"/ca\"\ncert = \"/c\"\nkey = \"/k\"");
+        let settings = worker(&file, &[]).expect("good settings");
+        assert_eq!(settings.tls.expect("given").key, PathBuf::from("/k"));
+        let flags = ["--tls-ca", "/ca2", "--tls-cert", "/c2", "--tls-key", "/k2"];
+        assert_eq!(worker(&file, &flags).expect("good").tls.expect("given").ca, PathBuf::from("/ca2"));
+        assert!(worker(&file, &flags[..4]).expect_err("no key").to_string().contains("all three"));
+        let file = format!("{FILE}\n[tls]\nca = \"/ca\"");
+        assert!(worker(&file, &[]).expect_err("no certificate").to_string().contains("cert"));
+        let directory = tempfile::tempdir().expect("a directory");
+        let read = |text: &str| {
+            let path = directory.path().join("c.toml");
+            std::fs::write(&path, text).expect("written");
+            let flags = Coordinator { listen: None, state_dir: None, config: Some(path), insecure: false };
+            CoordinatorSettings::read(&flags, &Certificates::default())
+        };
+        let settings = read("state_dir = \"/s\"\nlease_ttl = \"5s\"").expect("good settings");
+        assert_eq!(settings.lease_ttl, Some(Duration::from_secs(5)));
+        assert!(
+            read("state_dir = \"/s\"\nlease_ttl = \"soon\"").expect_err("no time").to_string().contains("lease_ttl")
+        );
     }
 }

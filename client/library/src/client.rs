@@ -9,7 +9,11 @@ use ringvault_proto::{
     error::{ErrorKind, Failure, Verdict},
     v1::{self, admin_client::AdminClient},
 };
-use ringvault_runtime::{entropy::Entropy, net, retry::Backoff};
+use ringvault_runtime::{
+    entropy::Entropy,
+    net::{self, Tls},
+    retry::Backoff,
+};
 use tonic::{Response, Status, transport::Channel};
 
 use crate::{Result, watch::Watch};
@@ -41,13 +45,13 @@ pub struct Submitted {
 }
 
 impl Client {
-    /// A client of the coordinator at `address`, `http://HOST:PORT`. Connects when it is first used, and again whenever
-    /// the connection broke.
+    /// A client of the coordinator at `address`: `https://HOST:PORT` with certificates, `http://HOST:PORT` without. Connects
+    /// when it is first used, and again whenever the connection broke.
     ///
     /// # Errors
     /// `Invalid` where `address` is no such address.
-    pub fn connect(address: &str) -> Result<Self> {
-        let channel = net::connect(address, None).map_err(|e| Failure::new(ErrorKind::Invalid, e.to_string()))?;
+    pub fn connect(address: &str, tls: Option<&Tls>) -> Result<Self> {
+        let channel = net::connect(address, tls).map_err(|e| Failure::new(ErrorKind::Invalid, e.to_string()))?;
         Ok(Self::over(channel, address))
     }
 
@@ -235,7 +239,7 @@ mod tests {
 
     #[test]
     fn an_address_that_is_none_is_refused_with_its_form() {
-        let failure = Client::connect("prod:7077").expect_err("no scheme");
+        let failure = Client::connect("prod:7077", None).expect_err("no scheme");
         assert_eq!(failure.kind, ErrorKind::Invalid);
         assert!(failure.message.contains("http://HOST:PORT"), "{failure}");
     }
@@ -248,7 +252,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_unreachable_coordinator_is_named() {
-        let client = Client::connect("http://127.0.0.1:1").expect("an address");
+        let client = Client::connect("http://127.0.0.1:1", None).expect("an address");
         let failure = client.workers().await.expect_err("nobody listens on port 1");
         assert_eq!(failure.kind, ErrorKind::Unavailable);
         assert!(failure.message.contains("http://127.0.0.1:1"), "{failure}");

@@ -5,7 +5,7 @@
 //! use ringvault_client::{Client, v1};
 //!
 //! # async fn example() -> Result<(), ringvault_client::Failure> {
-//! let client = Client::connect("http://127.0.0.1:7077")?;
+//! let client = Client::connect("http://127.0.0.1:7077", None)?;
 //! let backup = v1::BackupSpec {
 //!     keyspaces: vec!["shop".into()],
 //!     cluster: "prod".into(),
@@ -35,6 +35,7 @@ pub use ringvault_proto::{
     error::{ErrorKind, Failure, Verdict},
     v1,
 };
+pub use ringvault_runtime::net::{Tls, TlsError, TlsFiles};
 pub use watch::Watch;
 
 /// What this crate returns: the failure that the coordinator told, or `Unavailable` where it could not be reached.

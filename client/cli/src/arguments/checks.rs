@@ -29,7 +29,21 @@ pub(super) fn go_together(cli: &Cli) -> Result<(), clap::Error> {
         Needs::Coordinator => coordinator_only(cli, name),
         Needs::Neither => neither(cli, name),
     }?;
+    certificates(cli, name)?;
     chosen::make_sense(&cli.command)
+}
+
+/// Certificates are for what talks to a coordinator, or is one.
+fn certificates(cli: &Cli, name: &str) -> Result<(), clap::Error> {
+    let fleet = &cli.common.fleet;
+    let used = fleet.coordinator.is_some() || matches!(&cli.command, Command::Coordinator(_) | Command::Worker(_));
+    match fleet.certificates.given().first() {
+        Some(flag) if !used => Err(usage(format!(
+            "{flag} is for the way to a coordinator and goes with --coordinator; {name} has its own --ssl and --ca-cert \
+             for the way to the database"
+        ))),
+        _ => fleet.certificates.files().map(drop),
+    }
 }
 
 fn needs(command: &Command) -> Needs {

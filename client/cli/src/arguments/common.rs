@@ -4,9 +4,13 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
+use ringvault_client::TlsFiles;
 use ringvault_proto::v1;
 
-use super::values::{Rate, consistency, span};
+use super::{
+    usage,
+    values::{Rate, consistency, span},
+};
 
 /// The common flags.
 #[derive(Args, Clone, Debug)]
@@ -97,6 +101,49 @@ pub(crate) struct Fleet {
     /// Cluster as the workers' settings name it (with --coordinator)
     #[arg(long, global = true, env = "RINGVAULT_CLUSTER", value_name = "NAME")]
     pub(crate) cluster: Option<String>,
+    #[command(flatten)]
+    pub(crate) certificates: Certificates,
+}
+
+/// Certificates of this process among ours; all three, or none.
+#[derive(Args, Clone, Debug, Default, PartialEq)]
+pub(crate) struct Certificates {
+    /// Authority that signed the certificates of coordinator, workers and clients, PEM
+    #[arg(long, global = true, env = "RINGVAULT_TLS_CA", value_name = "FILE")]
+    pub(crate) tls_ca: Option<PathBuf>,
+    /// Own certificate, PEM
+    #[arg(long, global = true, env = "RINGVAULT_TLS_CERT", value_name = "FILE")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Key of --tls-cert, PEM
+    #[arg(long, global = true, env = "RINGVAULT_TLS_KEY", value_name = "FILE")]
+    pub(crate) tls_key: Option<PathBuf>,
+}
+
+impl Certificates {
+    /// The files, where they are given.
+    ///
+    /// # Errors
+    /// A usage error where some are missing.
+    pub(crate) fn files(&self) -> Result<Option<TlsFiles>, clap::Error> {
+        match (&self.tls_ca, &self.tls_cert, &self.tls_key) {
+            (None, None, None) => Ok(None),
+            (Some(ca), Some(cert), Some(key)) => {
+                Ok(Some(TlsFiles { ca: ca.clone(), cert: cert.clone(), key: key.clone() }))
+            }
+            _ => Err(usage("--tls-ca, --tls-cert and --tls-key belong together; give all three")),
+        }
+    }
+
+    /// The flags that were given; what stands in the environment is no flag.
+    pub(crate) fn given(&self) -> Vec<&'static str> {
+        let flag = |name: &str, file: &Option<PathBuf>| file.is_some() && std::env::var_os(name).is_none();
+        let flags = [
+            ("--tls-ca", flag("RINGVAULT_TLS_CA", &self.tls_ca)),
+            ("--tls-cert", flag("RINGVAULT_TLS_CERT", &self.tls_cert)),
+            ("--tls-key", flag("RINGVAULT_TLS_KEY", &self.tls_key)),
+        ];
+        flags.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect()
+    }
 }
 
 /// How statements are run.

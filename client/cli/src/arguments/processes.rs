@@ -17,7 +17,7 @@ pub(crate) struct Coordinator {
     /// Settings file (TOML)
     #[arg(long, env = "RINGVAULT_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Listen beyond this machine although the transport is neither encrypted nor authenticated yet
+    /// Listen beyond this machine without --tls-ca, --tls-cert and --tls-key: anybody who reaches it may do everything
     #[arg(long)]
     pub(crate) insecure: bool,
 }

@@ -135,6 +135,9 @@ fn flags_that_contradict_each_other_are_refused() {
         ("rehearse /bk", "--hosts"),
         ("rehearse /bk --hosts h --sample 0%", "1%"),
         ("rehearse /bk --hosts h --keyspace a*", "one name"),
+        ("list /bk --tls-ca /ca", "--coordinator"),
+        ("backup shop /bk --hosts h --tls-ca /ca", "--ca-cert"),
+        ("job list --coordinator https://c:1 --tls-ca /ca --tls-cert /c", "all three"),
         ("import /old", "<REPOSITORY>"),
         ("import /old /bk --hosts h", "no cluster"),
     ] {

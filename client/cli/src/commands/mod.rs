@@ -24,6 +24,7 @@ use ringvault_runtime::tasks::Tasks;
 
 use crate::{
     arguments::{Cli, Command, common::Common, usage},
+    embedded,
     exit::Exit,
     output::Output,
     requests::{self, failed},
@@ -71,7 +72,8 @@ impl Context {
         let Some(address) = &self.common.fleet.coordinator else {
             return Err(usage("this needs --coordinator URL").into());
         };
-        Client::connect(address).map_err(|failure| usage(failure.message).into())
+        let tls = embedded::certificates(self.common.fleet.certificates.files()?, &self.tasks)?;
+        Client::connect(address, tls.as_ref()).map_err(|failure| usage(failure.message).into())
     }
 }
 

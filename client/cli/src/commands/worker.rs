@@ -8,7 +8,7 @@ use crate::{
 
 /// Works for a coordinator until it is asked to stop; then it gives its leases back.
 pub(super) async fn run(context: &Context, flags: &Worker) -> anyhow::Result<Exit> {
-    let settings = WorkerSettings::read(flags, context.common.fleet.coordinator.as_deref())?;
+    let settings = WorkerSettings::read(flags, &context.common.fleet)?;
     let interrupt = Interrupt::listen(&context.tasks, "stopping: giving leases back (again to stop at once)")?;
     terminal::tell(format!(
         "worker {} works for {} with {} slots; clusters: {}",
@@ -17,6 +17,6 @@ pub(super) async fn run(context: &Context, flags: &Worker) -> anyhow::Result<Exi
         settings.slots,
         settings.clusters.keys().cloned().collect::<Vec<_>>().join(", ")
     ));
-    embedded::run_worker(settings, interrupt.token()).await?;
+    embedded::run_worker(settings, &context.tasks, interrupt.token()).await?;
     Ok(Exit::Done)
 }

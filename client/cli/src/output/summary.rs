@@ -86,12 +86,11 @@ pub(crate) fn text(job: &Job, speed: &Speed, restore_command: Option<&str>) -> V
         return lines; // it ended before there was anything to count
     }
     lines.extend(work_done(&subject, &totals, job));
-    lines.push(format!(
-        "  time      {} ({} rows/s, {}/s)",
-        span(speed.elapsed),
-        count(speed.rows_per_second),
-        size(speed.bytes_per_second)
-    ));
+    let pace = match speed.rows_per_second {
+        0 => String::new(), // nothing was moved: compared, or over in no time
+        rows => format!(" ({} rows/s, {}/s)", count(rows), size(speed.bytes_per_second)),
+    };
+    lines.push(format!("  time      {}{pace}", span(speed.elapsed)));
     if job.rows_kept > 0 {
         lines.push(format!("  kept      {} of an earlier run", plural(job.rows_kept, "row")));
     }
@@ -299,7 +298,7 @@ mod tests {
              \x20 rows      90 in 1 table\n\
              \x20 bytes     0 B encoded\n\
              \x20 verified  16 segments read back and compared\n\
-             \x20 time      0.0 s (0 rows/s, 0 B/s)\n\
+             \x20 time      0.0 s\n\
              \x20 skipped   1,200 rows not written: outside what was chosen, or there already\n\
              \x20 expired   7 cells not written: their time had come\n\
              \x20 fidelity  all values are exact; times are approximate in 1 of 1 table: orders (`ringvault show` says why)"
