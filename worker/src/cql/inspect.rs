@@ -153,7 +153,16 @@ async fn check_named(
             return Err(Error::not_found(format!("none of the keyspaces {} has a table {name}", keyspaces.join(", "))));
         }
     }
-    Ok(())
+    let there: Vec<(&String, &String)> =
+        all.iter().flat_map(|(keyspace, tables)| tables.keys().map(move |name| (keyspace, name))).collect();
+    if wanted.is_empty() || all.is_empty() || there.iter().any(|(keyspace, name)| wanted.has_table(keyspace, name)) {
+        return Ok(());
+    }
+    let names = there.iter().take(NAMES_LISTED_MAX).map(|(keyspace, name)| format!("{keyspace}.{name}"));
+    let names: Vec<String> = names.collect();
+    let held = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    let more = if there.len() > names.len() { " and more" } else { "" };
+    Err(Error::not_found(format!("{wanted} means no table; there is {held}{more}")))
 }
 
 /// Scylla fills these from their base table.
