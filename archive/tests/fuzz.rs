@@ -19,6 +19,11 @@ mod packed;
 #[allow(dead_code)]
 #[path = "repository/sample.rs"]
 mod sample;
+#[path = "fuzz/seed_files.rs"]
+mod seed_files;
+#[allow(dead_code)]
+#[path = "seed/sample.rs"]
+mod seed_sample;
 #[path = "fuzz/tables.rs"]
 mod tables;
 #[allow(dead_code)]
