@@ -1,6 +1,6 @@
 //! `diff` finds one changed cell among very many rows, and reads only the segments that differ.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use ringvault_tests::cassandra::{CassandraVersion, ClusterSpec};
 use ringvault_tests::product::{Run, Workbench};
 use ringvault_tests::runner::{Test, TestContext};
@@ -34,16 +34,24 @@ async fn one_changed_cell_is_found(t: TestContext) -> Result<()> {
     ensure_found(&live, changed).context("against the cluster")?;
     t.note(format!("against the cluster: {} in {:.1} s", live.line("diff")?, live.elapsed.as_secs_f64()));
 
+    let stored_before = bench.files("data")?;
     let second = bench.backup(KEYSPACE, &["--pace", "full"]).await?.text("backup_id")?;
     let coarse = bench.run(&["diff", &repository, &first, &second]).await?.expect(3)?;
     ensure!(figure(&coarse, "segments_differing")? == 1, "{coarse}");
     let fine = bench.run(&["diff", &repository, &first, &second, "--rows"]).await?.expect(3)?;
     ensure_found(&fine, changed).context("between backups")?;
-    // One segment on each side, of all.
-    let stored: u64 = bench.files("data")?.iter().map(|(_, length)| length).sum();
+    // One segment on each side, of all: the chunk that is new, and the one that it stands for.
+    let after: Vec<(String, u64)> = bench.files("data")?;
+    let new: Vec<&(String, u64)> = after.iter().filter(|file| !stored_before.contains(file)).collect();
+    let [(new_chunk, _)] = new[..] else { bail!("one cell changed, and {} objects are new", new.len()) };
+    let segment = new_chunk.rsplit('/').next().and_then(|name| name.split('-').nth(1)).unwrap_or_default();
+    let of_segment =
+        |(name, _): &&(String, u64)| name.rsplit('/').next().is_some_and(|n| n.split('-').nth(1) == Some(segment));
+    let wanted: u64 = after.iter().filter(of_segment).map(|(_, length)| length).sum();
+    let stored: u64 = after.iter().map(|(_, length)| length).sum();
     let (read, objects) = (figure(&fine, "bytes_read")?, figure(&fine, "objects_read")?);
-    ensure!(read > 0 && read * 3 < stored, "{read} of {stored} bytes were read: {fine}");
-    ensure!(objects <= 4, "{objects} objects were read: {fine}");
+    ensure!(read == wanted && read < stored, "{read} bytes were read, {wanted} of {stored} differ: {fine}");
+    ensure!(objects == 2, "{objects} objects were read: {fine}");
     t.note(format!(
         "between backups: {} in {:.1} s; {stored} bytes are stored",
         fine.line("diff")?,
@@ -68,7 +76,7 @@ fn ensure_found(run: &Run, changed: u64) -> Result<()> {
     ensure!(figure(run, "segments_differing")? == 1, "{run}");
     ensure!(figure(run, "differing")? == 1, "{run}");
     ensure!(figure(run, "missing")? == 0 && figure(run, "extra")? == 0, "{run}");
-    let rows = run.lines("row_difference");
+    let rows = run.lines("row_diff");
     ensure!(rows.len() == 1, "{} rows are named: {run}", rows.len());
     let named = rows[0].to_string();
     for part in [changed.to_string().as_str(), "changed", &format!("label {}", changed % 1000)] {

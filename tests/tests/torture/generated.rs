@@ -11,7 +11,7 @@ use ringvault_tests::runner::{Test, TestContext};
 use ringvault_tests::torture;
 
 const KEYSPACE: &str = "torture";
-const OTHER: &str = "Torture Again";
+const OTHER: &str = "TortureAgain";
 
 pub(crate) fn tests() -> Vec<Test> {
     let on = |version: CassandraVersion, few: Range<u64>, many: Range<u64>| {
@@ -31,20 +31,24 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// The one seed that was asked for.
-pub(crate) fn asked_for() -> Option<u64> {
-    let text = std::env::var("RINGVAULT_TORTURE_SEED").ok()?;
-    Some(text.parse().expect("RINGVAULT_TORTURE_SEED is a number"))
+/// The seeds that were asked for, one or `first..end`, instead of those that a test has.
+pub(crate) fn seeds_or(own: Range<u64>) -> Vec<u64> {
+    let Ok(text) = std::env::var("RINGVAULT_TORTURE_SEED") else { return own.collect() };
+    let number = |text: &str| text.parse::<u64>().expect("RINGVAULT_TORTURE_SEED is a number, or first..end");
+    match text.split_once("..") {
+        Some((first, end)) => (number(first)..number(end)).collect(),
+        None => vec![number(&text)],
+    }
 }
 
 async fn all_come_back(t: TestContext, seeds: Range<u64>) -> Result<()> {
-    let seeds: Vec<u64> = asked_for().map_or_else(|| seeds.collect(), |seed| vec![seed]);
+    let seeds = seeds_or(seeds);
     let mut wrong = Vec::new();
     for seed in &seeds {
         match comes_back(t.cluster(), *seed).await {
             Ok(told) if !t.long => t.note(format!("seed {seed}: {told}")),
             Ok(_) => {}
-            Err(error) => wrong.push(format!("seed {seed}: {error:#}")),
+            Err(error) => wrong.push(format!("seed {seed}: {}", shortened(&error))),
         }
     }
     t.note(format!("{} of {} seeds came back", seeds.len() - wrong.len(), seeds.len()));
@@ -52,6 +56,25 @@ async fn all_come_back(t: TestContext, seeds: Range<u64>) -> Result<()> {
         bail!("{}\nRINGVAULT_TORTURE_SEED=… runs one of them", wrong.join("\n"));
     }
     Ok(())
+}
+
+/// What `diff` says of a target that is not what the backup holds.
+async fn rows_that_differ(cluster: &TestCluster, bench: &Workbench, target: &str) -> Result<String> {
+    let (repository, hosts, port) = (bench.repository_argument(), cluster.hosts(), cluster.port().to_string());
+    let mut words = vec!["diff", &repository, "--against-cluster", "--rows", "--hosts", &hosts, "--port", &port];
+    if target != KEYSPACE {
+        words.extend(["--keyspace-as", target]);
+    }
+    let run = bench.run(&words).await?;
+    let rows: Vec<String> = run.lines("row_diff").iter().map(ToString::to_string).collect();
+    Ok(format!("diff: {}{}", rows.join("\ndiff: "), if rows.is_empty() { run.to_string() } else { String::new() }))
+}
+
+/// Without the progress of a run: many seeds may fail.
+fn shortened(error: &anyhow::Error) -> String {
+    let all = format!("{error:#}");
+    let told = |line: &&str| !line.is_empty() && !line.starts_with("{\"v\":1,") && !line.starts_with("---");
+    all.lines().filter(told).collect::<Vec<_>>().join("\n  ")
 }
 
 async fn comes_back(cluster: &TestCluster, seed: u64) -> Result<String> {
@@ -71,9 +94,13 @@ async fn comes_back(cluster: &TestCluster, seed: u64) -> Result<String> {
     let in_place = seed % 3 == 0;
     let target = if in_place { KEYSPACE } else { OTHER };
     let restored = if in_place {
-        bench.restore(KEYSPACE, &["--drop", "--yes"]).await?
+        bench.try_restore(KEYSPACE, &["--drop", "--yes"]).await?
     } else {
-        bench.restore(KEYSPACE, &["--keyspace-as", OTHER]).await?
+        bench.try_restore(KEYSPACE, &["--keyspace-as", OTHER]).await?
+    };
+    let restored = match restored.code {
+        Some(3) => bail!("{restored}\n{}", rows_that_differ(cluster, &bench, target).await?),
+        _ => restored.expect(0)?,
     };
     ensure!(restored.figure("rows")? == before.rows(), "{} rows were there: {restored}", before.rows());
     let after = read_keyspace(session, target).await.context("read the restored keyspace")?;

@@ -1,7 +1,7 @@
 //! Live: what nobody wrote by hand. Keyspaces made from numbers, processes killed at any moment, schemas that change and
 //! repositories that are damaged while someone relies on them.
 //!
-//! `RINGVAULT_TORTURE_SEED=…` runs the one seed that a failure names.
+//! `RINGVAULT_TORTURE_SEED=…` runs the one seed that a failure names, or a range of them (`3..9`).
 #![allow(missing_docs)]
 
 mod altered;
@@ -19,10 +19,10 @@ fn main() -> ExitCode {
     let mut tests: Vec<Test> = Vec::new();
     // In the order of clusters: tests of equal needs share one.
     tests.extend(generated::tests());
-    tests.extend(killed::tests());
     tests.extend(hidden::tests());
     tests.extend(altered::tests());
     tests.extend(differences::tests());
     tests.extend(damaged::tests());
+    tests.extend(killed::tests());
     runner::run(tests)
 }
