@@ -136,14 +136,13 @@ fn element_times_are_compared_one_by_one_or_by_the_newest() {
     let newest = || plain().untold(&[v1_approximation(What::ElementTimes, "m")]);
     assert!(compare(newest(), left.clone(), right).is_empty());
     assert_eq!(compare(newest(), left.clone(), with([at(2), at(6)])), ["m"]);
-    assert!(compare(plain(), left.clone(), with([until(1, 99), at(5)])).is_empty(), "expiries are not compared");
+    assert!(compare(plain(), left, with([until(1, 99), at(5)])).is_empty(), "expiries are not compared");
 }
 
 #[test]
 fn what_ends_about_the_look_may_be_there_or_not() {
     let look = |row: KeyedRow, as_of_s| KeyedRow { as_of_s: Some(as_of_s), ..row };
-    let both = full([Some(1), Some(2)], &[], at(1));
-    let mut one = both.clone();
+    let mut one = full([Some(1), Some(2)], &[], at(1));
     one.row.set_time(2, until(1, 1000));
     let left = || look(keyed(&layout(COLUMNS), 0, one.row.clone()), 990);
     let gone = || full([Some(1), None], &[], at(1));

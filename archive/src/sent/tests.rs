@@ -8,8 +8,8 @@ const COLUMNS: &str = "k:p:int;a:r:text;b:r:text;m:r:map<int, int>";
 const KEY: Option<&[u8]> = Some(&[0, 0, 0, 1]);
 const A: Option<&[u8]> = Some(b"a");
 
-fn sent(rules: v1::RowRules) -> Sent {
-    Sent::new(&layout(COLUMNS), &rules, false).expect("plain rules")
+fn sent(rules: impl std::borrow::Borrow<v1::RowRules>) -> Sent {
+    Sent::new(&layout(COLUMNS), rules.borrow(), false).expect("plain rules")
 }
 
 fn rules() -> v1::RowRules {
