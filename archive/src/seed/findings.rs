@@ -12,7 +12,7 @@ pub(super) const ALWAYS: [&str; 3] = [
      of that backup, and none of them expires",
     "cassandra-backup-tool writes null for values of zero bytes of other types than text and blob, and never reads the \
      highest token of the ring; what it left out so can't be told",
-    "its schema file names no triggers that it can't express, no column masks, roles or grants; compare it with the \
+    "its schema file holds no column masks, roles or grants, nor what its driver has no word for; compare it with the \
      database's own schema",
 ];
 
