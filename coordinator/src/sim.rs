@@ -1,5 +1,6 @@
-//! A seeded simulation: the core and its journal, model workers, a model repository and a client, over a network that
-//! delays, loses and repeats messages, while processes die and freeze. Time is a number; no sockets, no threads.
+//! A seeded simulation: the core and its journal, model workers, a model repository and a client that backs up, restores,
+//! compares and rehearses, over a network that delays, loses and repeats messages, while processes die and freeze and
+//! tables are altered. Time is a number; no sockets, no threads.
 //!
 //! Each run is replayed by its number: `RINGVAULT_SIM_SEED=17 cargo test -p ringvault-coordinator simulation`;
 //! `RINGVAULT_SIM_SEEDS=10000` runs more of them.
@@ -17,7 +18,7 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 #[test]
-fn every_simulation_ends_with_a_whole_backup_and_a_whole_restore() {
+fn every_simulation_ends_with_a_whole_backup_restore_comparison_and_rehearsal() {
     let seeds = match number("RINGVAULT_SIM_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..number("RINGVAULT_SIM_SEEDS").unwrap_or(SEEDS),
@@ -39,7 +40,17 @@ fn every_simulation_ends_with_a_whole_backup_and_a_whole_restore() {
         }
     }
     // A simulation in which nothing goes wrong proves nothing.
-    let each = [met.crashes, met.fenced, met.regrants, met.revived, met.repeated, met.failed_actions, met.lost];
+    let each = [
+        met.crashes,
+        met.fenced,
+        met.regrants,
+        met.revived,
+        met.repeated,
+        met.failed_actions,
+        met.lost,
+        met.altered,
+        met.redumped,
+    ];
     assert!(all < SEEDS || each.iter().all(|count| *count > all / 4), "too little happened: {met:?}");
 }
 
@@ -68,6 +79,10 @@ struct Met {
     failed_actions: u64,
     /// A worker died or froze.
     lost: u64,
+    /// A table was altered.
+    altered: u64,
+    /// A backup was published of which a table was dumped anew.
+    redumped: u64,
 }
 
 impl Met {
@@ -79,5 +94,7 @@ impl Met {
         self.repeated += other.repeated;
         self.failed_actions += other.failed_actions;
         self.lost += other.lost;
+        self.altered += other.altered;
+        self.redumped += other.redumped;
     }
 }

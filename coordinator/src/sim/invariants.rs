@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use ringvault_archive::index::TableIndex;
 use ringvault_proto::v1;
 
-use super::world::model_chunks;
+use super::{
+    worker::{Model, of_version},
+    world::model_chunks,
+};
 use crate::{
     core::event::{Event, Publication},
     record::{AssignmentRecord, Change, HoldKind, Loaded, Piece, WorkKind},
@@ -103,7 +106,11 @@ pub(super) fn judge_publication(publication: &Publication) {
     assert_eq!(publication.captured.schema_identity.len(), 32);
     for (table, grid, chunks) in &publication.tables {
         let name = &table.table.as_ref().expect("a name").table;
-        let expected: Vec<v1::Chunk> = (0..grid.segments()).flat_map(|segment| model_chunks(name, segment)).collect();
+        let version: u8 = table.fingerprint.rsplit(' ').next().and_then(|v| v.parse().ok()).expect("a version");
+        let place = Model::TABLES.iter().position(|(known, _)| known == name).expect("a model table");
+        assert_eq!(publication.captured.schema_identity[place], version, "rows and DDL of {name} agree");
+        let chunks_of = |segment| model_chunks(name, segment).into_iter().map(|chunk| of_version(chunk, version));
+        let expected: Vec<v1::Chunk> = (0..grid.segments()).flat_map(chunks_of).collect();
         assert_eq!(chunks, &expected, "table {name}");
         TableIndex::new(table.clone(), *grid, false, chunks.clone()).expect("it tiles the ring");
     }

@@ -10,14 +10,14 @@ use std::{
 use ringvault_archive::index::TableIndex;
 use ringvault_proto::{
     error::{ErrorKind, Failure},
-    v1,
+    v1::{self, assignment::Work},
 };
 use ringvault_runtime::entropy::Entropy;
 
 use super::{
     Met,
     invariants::{Grants, judge, judge_grant, judge_publication},
-    worker::ModelWorker,
+    worker::{Model, ModelWorker},
 };
 use crate::{
     core::{
@@ -26,6 +26,7 @@ use crate::{
         testing::{START_UNIX_MS, chunk_of},
     },
     journal::Store,
+    name::TableKey,
     settings::Settings,
 };
 
@@ -61,6 +62,15 @@ enum Due {
     Restart,
 }
 
+/// What the client wants at present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Errand {
+    Backup,
+    Restore,
+    Comparison,
+    Rehearsal,
+}
+
 /// Who asked for what.
 #[derive(Clone, Debug)]
 enum Origin {
@@ -93,7 +103,14 @@ pub(super) struct World {
     manifests: BTreeMap<String, Publication>,
     /// Chunks that were written to the target.
     restored: BTreeSet<(String, u64, u32)>,
-    restoring: bool,
+    /// Jobs whose scratch keyspace a worker dropped.
+    scrapped: BTreeSet<String>,
+    /// The first rules that were told for a table of a job.
+    rules: BTreeMap<(String, TableKey), v1::RowRules>,
+    model: Model,
+    /// What is restored.
+    span: v1::TokenSpan,
+    errand: Errand,
     done: bool,
     steps: u64,
     pub(super) met: Met,
@@ -119,7 +136,12 @@ impl World {
             grants: Grants::default(),
             manifests: BTreeMap::new(),
             restored: BTreeSet::new(),
-            restoring: false,
+            scrapped: BTreeSet::new(),
+            rules: BTreeMap::new(),
+            model: Model { mismatch: seed.is_multiple_of(3), ..Model::default() },
+            // Half of the ring, around its end.
+            span: v1::TokenSpan { start: 1 << 62, end: -(1 << 62) },
+            errand: Errand::Backup,
             done: false,
             steps: 0,
             met: Met::default(),
@@ -282,7 +304,10 @@ impl World {
                 if let Answer::Leased(response) = &answer {
                     let leases = response.assignments.iter().filter_map(|assignment| assignment.lease.as_ref());
                     let loaded = self.store.load().expect("load");
-                    response.assignments.iter().for_each(|assignment| judge_grant(assignment, &loaded));
+                    for assignment in &response.assignments {
+                        judge_grant(assignment, &loaded);
+                        self.judge_rules(assignment);
+                    }
                     for lease in leases {
                         self.met.regrants += u64::from(lease.epoch > 1);
                         self.grants.told(lease);
@@ -327,6 +352,7 @@ impl World {
             Action::LoadBackup { .. } => Outcome::Backup(Box::new(self.loaded_backup())),
             Action::Publish(publication) => {
                 judge_publication(&publication);
+                self.met.redumped += u64::from(publication.warnings.iter().any(|text| text.contains("dumped anew")));
                 let known =
                     self.manifests.entry(publication.backup_id.clone()).or_insert_with(|| (*publication).clone());
                 assert_eq!(known.finished_unix_ms, publication.finished_unix_ms, "one backup, one manifest");
@@ -335,6 +361,22 @@ impl World {
             }
             Action::DeleteProbe => Outcome::Published,
         }
+    }
+
+    /// A table's rows get the same rules in every lease of a job, whatever happened in between.
+    fn judge_rules(&mut self, assignment: &v1::Assignment) {
+        let (table, rules) = match assignment.work.as_ref() {
+            Some(Work::Restore(shard)) => (shard.table.as_ref(), shard.rules.as_ref()),
+            Some(Work::Verify(shard)) => (shard.table.as_ref(), shard.rules.as_ref()),
+            Some(Work::Apply(apply)) if apply.stage() == v1::apply_schema::Stage::Scrap => {
+                self.scrapped.insert(assignment.job_id.clone());
+                return;
+            }
+            _ => return,
+        };
+        let (Some(name), Some(rules)) = (table.and_then(|table| table.table.clone()), rules) else { return };
+        let known = self.rules.entry((assignment.job_id.clone(), TableKey::from(&name))).or_insert_with(|| rules.clone());
+        assert_eq!(known, rules);
     }
 
     fn loaded_backup(&self) -> LoadedBackup {

@@ -5,7 +5,7 @@ use ringvault_proto::{
     v1::{self, JobState, job_spec::Work},
 };
 
-use super::{Asked, Due, FAULTS_UNTIL_MS, ModelWorker, Origin, World};
+use super::{Asked, Due, Errand, FAULTS_UNTIL_MS, Model, ModelWorker, Origin, World};
 use crate::core::{
     event::{Answer, Event, ReplyId, Submission},
     testing::{backup_spec, restore_spec},
@@ -54,14 +54,13 @@ impl World {
                 self.send(Origin::Worker(number, Asked::Lease), || Event::Lease(ReplyId(0), poll.clone()));
             }
         }
-        let next: Vec<(v1::LeaseId, u64, v1::CompleteRequest)> = self.workers[number]
-            .tasks
-            .values()
-            .filter_map(|task| Some((task.lease.clone(), task.rows, task.rest.first()?.clone())))
-            .collect();
-        for (lease, message, request) in next {
+        for (lease, message, request) in self.workers[number].next_messages(&self.model) {
+            let Some(request) = request else {
+                self.give_up(number, lease, Failure::new(ErrorKind::Conflict, "the table was altered"));
+                continue;
+            };
             if self.chance(1) {
-                self.give_up(number, lease);
+                self.give_up(number, lease, Failure::new(ErrorKind::Unavailable, "a node is down"));
                 continue;
             }
             for done in &request.chunks {
@@ -75,10 +74,9 @@ impl World {
         self.after(pause, Due::Step(number));
     }
 
-    pub(super) fn give_up(&mut self, number: usize, lease: v1::LeaseId) {
+    pub(super) fn give_up(&mut self, number: usize, lease: v1::LeaseId, failure: Failure) {
         self.workers[number].tasks.remove(&lease.assignment_id);
         let worker_id = self.workers[number].id.clone();
-        let failure = Failure::new(ErrorKind::Unavailable, "a node is down");
         let request = v1::FailRequest { worker_id, lease: Some(lease), failure: Some(failure.into()) };
         self.send(Origin::Worker(number, Asked::Fail), || Event::Fail(ReplyId(0), request.clone()));
     }
@@ -97,7 +95,7 @@ impl World {
             }
             (Asked::Lease, Answer::Leased(response)) => {
                 worker.polling = false;
-                response.assignments.iter().for_each(|assignment| worker.take(assignment, &self.entropy));
+                response.assignments.iter().for_each(|assignment| worker.take(assignment, &self.entropy, &self.model));
                 worker.proofs = response
                     .probes
                     .into_iter()
@@ -117,8 +115,13 @@ impl World {
         }
     }
 
-    /// Workers die, freeze and come.
+    /// Workers die, freeze and come; tables are altered.
     pub(super) fn fault(&mut self) {
+        if self.chance(8) {
+            self.met.altered += 1;
+            let (table, _) = Model::TABLES[usize::try_from(self.below(3)).expect("small")];
+            *self.model.versions.entry(table.to_owned()).or_default() += 1;
+        }
         if self.chance(30) {
             self.met.lost += 1;
             let victim = usize::try_from(self.below(self.workers.len() as u64)).expect("small");
@@ -136,28 +139,46 @@ impl World {
         }
     }
 
-    /// The client submits until its job is done: first a backup, then a restore of it.
+    /// The client submits until its job is done: a backup, a restore of it, a comparison, a rehearsal.
     pub(super) fn client(&mut self) {
-        let key = if self.restoring { "restore" } else { "backup" };
+        let key = format!("{:?}", self.errand);
         if let Some(core) = &self.core {
             let (jobs, _) = core.jobs("", 500).expect("the first page");
             let mine = jobs.into_iter().find(|job| job.idempotency_key == key);
             let mine = mine.and_then(|job| core.job(&job.job_id));
             match mine.as_ref().map(v1::Job::state) {
                 Some(JobState::Done) => self.ended(mine.as_ref().expect("found above")),
-                None | Some(JobState::Failed | JobState::Interrupted) => self.submit(key),
-                Some(_) if self.chance(10) => self.submit(key),
+                Some(JobState::Failed) if mine.as_ref().is_some_and(|job| !job.mismatches.is_empty()) => {
+                    assert!(self.model.mismatch && self.errand == Errand::Rehearsal, "{mine:?}");
+                    self.ended(mine.as_ref().expect("found above"));
+                }
+                None | Some(JobState::Failed | JobState::Interrupted) => self.submit(&key),
+                Some(_) if self.chance(10) => self.submit(&key),
                 Some(_) => {}
             }
         }
         self.after(3000, Due::Client);
     }
 
-    pub(super) fn submit(&mut self, key: &str) {
-        let work = if self.restoring {
-            Work::Restore(v1::RestoreSpec { check_first: true, ..restore_spec() })
-        } else {
-            Work::Backup(v1::BackupSpec { shards_per_table: 3, ..backup_spec() })
+    fn submit(&mut self, key: &str) {
+        let work = match self.errand {
+            Errand::Backup => Work::Backup(v1::BackupSpec { shards_per_table: 3, ..backup_spec() }),
+            Errand::Restore => Work::Restore(v1::RestoreSpec {
+                check_first: true,
+                keyspace_as: "shop2".into(),
+                token_ranges: vec![self.span],
+                ttl: v1::Ttl::Restart.into(),
+                ..restore_spec()
+            }),
+            Errand::Comparison => Work::Verify(v1::VerifySpec {
+                keyspaces: vec!["shop".into()],
+                cluster: "prod".into(),
+                repository: "/mnt/bk".into(),
+                ..v1::VerifySpec::default()
+            }),
+            Errand::Rehearsal => {
+                Work::Restore(v1::RestoreSpec { rehearsal: true, sample_per_million: 200_000, ..restore_spec() })
+            }
         };
         let submission = Submission {
             key: key.into(),
@@ -169,18 +190,30 @@ impl World {
         self.send(Origin::Client, || Event::Submit(ReplyId(0), Box::new(submission.clone())));
     }
 
-    pub(super) fn ended(&mut self, job: &v1::Job) {
-        if !self.restoring {
-            assert!(self.manifests.contains_key(&job.backup_id), "done, so its manifest is there");
-            self.restoring = true;
-            return;
-        }
-        let backup = self.loaded_backup();
-        let expected: usize = backup.tables.iter().map(|index| index.chunks().len()).sum();
-        assert!(self.restored.len() >= expected, "{} of {expected} chunks were written", self.restored.len());
-        let (rows, all): (u64, u64) =
-            job.tables.iter().fold((0, 0), |sum, table| (sum.0 + table.rows, sum.1 + table.rows_expected));
-        assert!(rows == all && all > 0, "{rows} of {all} rows");
-        self.done = true;
+    fn ended(&mut self, job: &v1::Job) {
+        let sum = |of: fn(&v1::TableProgress) -> u64| job.tables.iter().map(of).sum::<u64>();
+        let (rows, expected) = (sum(|table| table.rows), sum(|table| table.rows_expected));
+        self.errand = match self.errand {
+            Errand::Backup => {
+                assert!(self.manifests.contains_key(&job.backup_id), "done, so its manifest is there");
+                Errand::Restore
+            }
+            Errand::Restore => {
+                assert!(rows == expected && expected > 0, "{rows} of {expected} rows");
+                assert!(!self.restored.is_empty());
+                Errand::Comparison
+            }
+            Errand::Comparison => {
+                assert!(job.tables.iter().all(|table| table.segments_verified == table.segments), "{job:?}");
+                Errand::Rehearsal
+            }
+            Errand::Rehearsal => {
+                assert!(self.scrapped.contains(&job.job_id), "its scratch keyspace is dropped");
+                assert_eq!(job.state() == JobState::Failed, self.model.mismatch);
+                assert!(rows == expected && expected > 0, "{rows} of {expected} rows");
+                self.done = true;
+                return;
+            }
+        };
     }
 }
