@@ -121,25 +121,30 @@ async fn forbidden_question(
 
 async fn may_unmask(cluster: &Cluster, keyspace: &str, table: &str) -> Result<bool> {
     let Some(role) = &cluster.profile().username else { return Ok(true) }; // without logins everybody may
-    let role = quoted(role);
-    let roles = format!("LIST ROLES OF {role}");
-    let granted = format!("LIST UNMASK PERMISSION ON TABLE {}.{} OF {role}", quoted(keyspace), quoted(table));
-    let what = "asking for the grants of the login";
-    match Question::new(what, &roles).ask::<Row>(cluster.session(), ()).await {
-        Ok(rows) => {
-            // role, super, login, …
-            let is_super = |row: &Row| matches!(row.columns.get(1), Some(Some(CqlValue::Boolean(true))));
-            if rows.iter().any(is_super) {
-                return Ok(true);
-            }
-        }
-        Err(error) if error.kind() == ErrorKind::Invalid => {}
-        Err(error) => return Err(error),
+    if is_superuser(cluster, role).await? {
+        return Ok(true);
     }
+    let (keyspace, table, role) = (quoted(keyspace), quoted(table), quoted(role));
+    let granted = format!("LIST UNMASK PERMISSION ON TABLE {keyspace}.{table} OF {role}");
+    let what = "asking for the grants of the login";
     match Question::new(what, &granted).ask::<Row>(cluster.session(), ()).await {
         Ok(rows) => Ok(!rows.is_empty()),
         // "LIST PERMISSIONS operation is not supported by AllowAllAuthorizer": nothing is withheld from anybody
         Err(error) if error.to_string().contains("AllowAllAuthorizer") => Ok(true),
+        Err(error) if error.kind() == ErrorKind::Invalid => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a role is a superuser, by itself or through another role; no where that can't be seen.
+pub(super) async fn is_superuser(cluster: &Cluster, role: &str) -> Result<bool> {
+    let (what, cql) = ("asking for the roles of the login", format!("LIST ROLES OF {}", quoted(role)));
+    match Question::new(what, &cql).ask::<Row>(cluster.session(), ()).await {
+        // role, super, login, …
+        Ok(rows) => {
+            let is_super = |row: &Row| matches!(row.columns.get(1), Some(Some(CqlValue::Boolean(true))));
+            Ok(rows.iter().any(is_super))
+        }
         Err(error) if error.kind() == ErrorKind::Invalid => Ok(false),
         Err(error) => Err(error),
     }

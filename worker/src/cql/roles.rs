@@ -13,7 +13,7 @@ use super::{
     Cluster, consistency,
     ddl::Ddl,
     errors::{Error, Reason, Result},
-    quoted,
+    masks, quoted,
     rows::Question,
 };
 use crate::schema::{
@@ -78,14 +78,28 @@ pub(super) async fn check_restorable(cluster: &Cluster) -> Result<()> {
             "roles can be restored by a login only; give --username, or leave --with-roles out",
         ));
     };
-    let what = "asking whether the target knows roles and grants";
-    match list(cluster, what, &format!("LIST ALL PERMISSIONS OF {}", quoted(role))).await {
-        Ok(_) => Ok(()),
-        Err(error) if error.to_string().contains(NO_AUTHORIZER) => Err(Error::invalid(
-            "the target knows no grants (AllowAllAuthorizer); set an authorizer in cassandra.yaml, or leave --with-roles out",
-        )),
-        Err(error) => Err(error),
+    let what = "asking whether the login may create roles and give grants";
+    for permission in ["CREATE", "AUTHORIZE"] {
+        let cql = format!("LIST {permission} PERMISSION ON ALL ROLES OF {}", quoted(role));
+        match list(cluster, what, &cql).await {
+            Ok(rows) if !rows.is_empty() => continue,
+            Err(error) if error.to_string().contains(NO_AUTHORIZER) => {
+                return Err(Error::invalid(
+                    "the target knows no grants (AllowAllAuthorizer); set an authorizer in cassandra.yaml, or leave --with-roles out",
+                ));
+            }
+            Err(error) if error.kind() != ErrorKind::Invalid => return Err(error),
+            Ok(_) | Err(_) => {}
+        }
+        if !masks::is_superuser(cluster, role).await? {
+            return Err(Error::invalid(format!(
+                "{role} may not restore roles: it lacks {permission} ON ALL ROLES; an administrator can run: GRANT {permission} ON ALL \
+                 ROLES TO {}; or leave --with-roles out",
+                shown(role)
+            )));
+        }
     }
+    Ok(())
 }
 
 /// Creates roles, memberships and grants; what stands there is left as it is.
@@ -106,11 +120,10 @@ pub(super) async fn restore(ddl: &mut Ddl<'_>, objects: &[SchemaObject]) -> Resu
         let names = kept.join(", ");
         ddl.result.warnings.push(format!("roles that stand in the target keep their passwords and options: {names}"));
     }
-    for object in objects {
-        let what = match object.kind {
-            SchemaKind::Role => format!("creating role {}", object.name),
-            _ => format!("granting {}", object.name),
-        };
+    let is_new = |object: &&SchemaObject| object.kind != SchemaKind::Role || !standing.contains(&object.name);
+    for object in objects.iter().filter(is_new) {
+        let doing = if object.kind == SchemaKind::Role { "creating role" } else { "granting" };
+        let what = format!("{doing} {}", object.name);
         match ddl.run(&what, &object.cql).await {
             Ok(()) => {}
             // "alice is a member of reader": memberships know no IF NOT EXISTS

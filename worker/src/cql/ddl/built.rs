@@ -13,11 +13,14 @@ use ringvault_proto::error::ErrorKind;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::cql::{
-    Cluster,
-    errors::{Error, Result},
-    rows::Question,
-    topology,
+use crate::{
+    cql::{
+        Cluster,
+        errors::{Error, Result},
+        rows::Question,
+        topology,
+    },
+    schema::ident,
 };
 
 /// First pause between two looks; it grows to the longest.
@@ -56,6 +59,13 @@ impl What {
         match self {
             Self::Index => "index",
             Self::View => "view",
+        }
+    }
+
+    fn plural(self) -> &'static str {
+        match self {
+            Self::Index => "indexes",
+            Self::View => "views",
         }
     }
 
@@ -149,7 +159,7 @@ async fn missing_on(
 ) -> Result<BTreeMap<String, usize>> {
     let mut missing = BTreeMap::new();
     for node in nodes {
-        let asks = format!("asking node {node} which {}s it has built", what.noun());
+        let asks = format!("asking node {node} which {} it has built", what.plural());
         let cql = what.cql();
         let question = Question::new(&asks, &cql).to(topology::only(*node));
         let built: Vec<(String,)> = match question.ask(cluster.session(), (keyspace,)).await {
@@ -181,10 +191,12 @@ fn unseen(cluster: &Cluster, what: What, keyspace: &str, names: &BTreeSet<String
     let role = cluster.profile().username.as_deref().unwrap_or("this login");
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     format!(
-        "whether the {}s {} of keyspace {keyspace} are built can't be seen ({error}); the server builds them by itself. To wait for them: GRANT SELECT ON {} TO {role}",
-        what.noun(),
+        "whether the {} {} of keyspace {keyspace} are built can't be seen; the server builds them by itself ({error}). To wait for \
+         them: GRANT SELECT ON {} TO {}",
+        what.plural(),
         names.join(", "),
-        what.table()
+        what.table(),
+        ident::shown(role)
     )
 }
 
