@@ -234,3 +234,51 @@ fn encoded_names_are_refused_or_the_only_ones() {
         }
     });
 }
+
+/// Partition keys as a user writes them: a JSON value a column.
+#[test]
+fn partition_keys_are_refused_or_those_of_a_row() {
+    let example = corpus_layout(&["int", "text", "frozen<map<text, int>>", "timestamp"]);
+    let corpus = [
+        "42\x1f\"a\"\x1f{\"k\":1}\x1f\"2024-02-29 23:59:59.999Z\"",
+        "-1\x1f\"\"\x1f\"\"\x1f9223372036854775807",
+        "{\"$\":\"0x00\"}\x1f\"\\u0000\"\x1f{}\x1f\"1969-12-31 00:00:00.000Z\"",
+    ];
+    let corpus = corpus.iter().map(|text| text.as_bytes().to_vec()).collect();
+    let mut encoder = RowEncoder::new(&example);
+    let columns = example.columns.len();
+    let encoder = RefCell::new(&mut encoder);
+    Fuzzing { name: "partition key", corpus, words: WORDS }.run(|_, bytes| {
+        let Ok(text) = std::str::from_utf8(bytes) else { return Ok("no text".to_owned()) };
+        let key = ringvault_proto::v1::PartitionKey { cells: text.split('\x1f').map(str::to_owned).collect() };
+        let cells = match ringvault_archive::rows::choice::key_cells(&example, &key) {
+            Ok(cells) => cells,
+            Err(error) if error.kind() == ErrorKind::Invalid => return Ok("refused".to_owned()),
+            Err(error) => return Err(format!("an error of kind {:?}: {error}", error.kind())),
+        };
+        if cells.len() != columns {
+            return Err(format!("{} cells", cells.len()));
+        }
+        // Its cells make a row whose key reads the same again.
+        let raw: Vec<Option<&[u8]>> = cells.iter().map(|cell| Some(&cell[..])).collect();
+        let mut line = Vec::new();
+        let written = encoder.borrow_mut().encode(LineKind::Row, &raw, &[], &ElementTimes::NONE, &mut line);
+        written.map_err(|e| format!("no row can have it: {e}"))?;
+        let mut row = DecodedRow::default();
+        RowDecoder::new(&example).decode(&line, &mut row).map_err(|e| e.to_string())?;
+        if row.cells().eq(raw) { Ok("a key".to_owned()) } else { Err("a row has another key".to_owned()) }
+    });
+}
+
+/// A table of a partition key alone.
+fn corpus_layout(types: &[&str]) -> TableLayout {
+    let column = |(at, text): (usize, &&str)| ringvault_proto::v1::Column {
+        name: format!("k{at}"),
+        kind: ringvault_proto::v1::ColumnKind::PartitionKey.into(),
+        r#type: (*text).to_owned(),
+        reversed: false,
+    };
+    let columns = types.iter().enumerate().map(column).collect();
+    let table = ringvault_proto::v1::InspectedTable { columns, ..ringvault_proto::v1::InspectedTable::default() };
+    TableLayout::from_message(&table).expect("a table")
+}
