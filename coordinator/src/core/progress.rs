@@ -86,7 +86,7 @@ impl Job {
             rows = live.0.max(counts.rows_shown);
             encoded_bytes = live.1.max(counts.bytes_shown);
         }
-        let restored = table.index.as_ref().map(|index| index.totals());
+        let restored = table.index.is_some().then_some(&table.totals);
         let checking = self.record.phase() == Phase::Check;
         let verified = if checking { &table.checked } else { &table.compared };
         let segments = match self.phase_kind() {

@@ -175,7 +175,7 @@ impl Job {
     /// Every row of every chunk must be acknowledged before the restore goes on.
     fn end_writes(&mut self, ctx: &Context<'_>, out: &mut Output) {
         let short = self.tables.values().find_map(|table| {
-            let sums = table.index.as_ref()?.totals().sums;
+            let sums = table.totals.sums;
             let expected = sums.rows + sums.static_rows;
             let restored: u64 = table.restored.values().map(|done| done.rows).sum();
             (restored != expected).then(|| (table.full_name(), restored, expected))

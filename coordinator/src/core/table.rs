@@ -7,7 +7,7 @@ use std::{
 
 use ringvault_archive::{
     chunk::{self, Facts},
-    index::TableIndex,
+    index::{TableIndex, Totals},
 };
 use ringvault_proto::{grid::Grid, v1};
 
@@ -59,6 +59,8 @@ pub(crate) struct Table {
     pub(crate) closed: u64,
     /// Of a restore, once the backup is loaded; only the chunks that are meant.
     pub(crate) index: Option<Arc<TableIndex>>,
+    /// What that index amounts to.
+    pub(crate) totals: Totals,
     /// Of a restore, the segments that are meant, in ring order.
     pub(crate) selected: Vec<Run>,
     /// Chunks whose rows were acknowledged, by segment and part.
@@ -175,6 +177,7 @@ impl Table {
             approximations: index.table().approximations.clone(),
         };
         self.index = Some(Arc::new(index));
+        self.totals = totals;
         self.counts = Counts { retries: self.counts.retries, ..Counts::default() };
         for done in std::mem::take(&mut self.restored).into_values() {
             self.record(Piece::Restored(done));

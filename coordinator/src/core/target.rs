@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use prost::Message;
-use ringvault_archive::{index::TableIndex, rows::choice::key_cells, table::TableLayout, token::token_of};
+use ringvault_archive::{
+    chunk::Facts, index::TableIndex, rows::choice::key_cells, table::TableLayout, token::token_of,
+};
 use ringvault_proto::{
     error::{ErrorKind, Failure},
     token::Token,
@@ -26,7 +28,14 @@ impl Job {
         use v1::job_spec::Work;
         match self.work() {
             Work::Restore(spec) if spec.rehearsal => {
-                Cow::Owned(v1::RestoreSpec { keyspace_as: scratch_keyspace(&self.id), verify: true, ..spec.clone() })
+                let mut spec = v1::RestoreSpec { keyspace_as: scratch_keyspace(&self.id), ..spec.clone() };
+                spec.verify = true;
+                if spec.replication.is_empty() && spec.data_center_as.is_empty() {
+                    // The one replication that every cluster has; a rehearsal tries the rows, not the nodes.
+                    let simple = [("class", "SimpleStrategy"), ("replication_factor", "1")];
+                    spec.replication = simple.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+                }
+                Cow::Owned(spec)
             }
             Work::Restore(spec) => Cow::Borrowed(spec),
             Work::Verify(spec) => Cow::Owned(v1::RestoreSpec {
@@ -172,11 +181,8 @@ impl Job {
 
     /// The greatest writetime and the latest expiry that will be written; 0 where none is.
     fn greatest_times(&self, spec: &v1::RestoreSpec) -> (i64, i64) {
-        let indexes = self.tables.values().filter_map(|table| table.index.as_ref());
-        let facts = indexes.fold(ringvault_archive::chunk::Facts::default(), |mut facts, index| {
-            facts += index.totals().facts;
-            facts
-        });
+        let mut facts = Facts::default();
+        self.tables.values().for_each(|table| facts += table.totals.facts);
         let writetime = if spec.timestamps() == Timestamps::Now { 0 } else { facts.writetime_us_max };
         let began_ms = self.run.backup.as_ref().map_or(0, |backup| backup.started_unix_ms);
         let since_s = i64::try_from(self.record.submitted_unix_ms.saturating_sub(began_ms) / 1000).unwrap_or(0);

@@ -349,7 +349,7 @@ impl World {
         match action {
             Action::Open { .. } => Outcome::Opened { nonce: format!("{job} {run}"), object: format!("{job} {run}") },
             Action::LoadParents { .. } => Outcome::Parents(Vec::new()),
-            Action::LoadBackup { .. } => Outcome::Backup(Box::new(self.loaded_backup())),
+            Action::LoadBackup { backup_id, .. } => Outcome::Backup(Box::new(self.loaded_backup(&backup_id))),
             Action::Publish(publication) => {
                 judge_publication(&publication);
                 self.met.redumped += u64::from(publication.warnings.iter().any(|text| text.contains("dumped anew")));
@@ -375,12 +375,15 @@ impl World {
             _ => return,
         };
         let (Some(name), Some(rules)) = (table.and_then(|table| table.table.clone()), rules) else { return };
-        let known = self.rules.entry((assignment.job_id.clone(), TableKey::from(&name))).or_insert_with(|| rules.clone());
+        let known =
+            self.rules.entry((assignment.job_id.clone(), TableKey::from(&name))).or_insert_with(|| rules.clone());
         assert_eq!(known, rules);
     }
 
-    fn loaded_backup(&self) -> LoadedBackup {
-        let publication = self.manifests.values().next().expect("a backup was made");
+    fn loaded_backup(&self, backup_id: &str) -> LoadedBackup {
+        // A late repetition of a submission may have made another one.
+        let named = self.manifests.get(backup_id);
+        let publication = named.or_else(|| self.manifests.values().next()).expect("a backup was made");
         let tables = publication
             .tables
             .iter()

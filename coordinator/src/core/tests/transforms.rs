@@ -328,7 +328,9 @@ fn a_rehearsal_restores_a_sample_into_a_scratch_keyspace_and_drops_it() {
     assert_eq!(stages(&seen), [Stage::Preflight, Stage::Before, Stage::After, Stage::Scrap]);
     for work in &seen {
         match work {
-            Work::Apply(apply) => assert_eq!(apply.keyspace_as, scratch),
+            Work::Apply(apply) => {
+                assert_eq!((&apply.keyspace_as, apply.replication["class"].as_str()), (&scratch, "SimpleStrategy"));
+            }
             Work::Restore(shard) => {
                 assert_eq!(shard.chunks.len(), 1, "one segment at least, and 1 % of 16 are not two");
                 let target = shard.rules.as_ref().and_then(|rules| rules.target.clone());
