@@ -215,9 +215,16 @@ pub(crate) fn explain(status: &Status, what: &str, address: &str) -> Failure {
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }
+    let cause = cause.to_string();
+    // What a server without the right certificates sees of one that wants some, and the other way round.
+    let hint = if cause.contains("connection closed") || cause.contains("corrupt message") {
+        ", and with which certificates (https:// or http://): its log says whom it refused and why"
+    } else {
+        ""
+    };
     let message = format!(
         "could not {what}: no answer from the coordinator at {address}: {cause}; check that `ringvault coordinator` \
-         runs there"
+         runs there{hint}"
     );
     Failure::new(ErrorKind::Unavailable, message)
 }
