@@ -291,6 +291,26 @@ async fn a_backup_and_its_restore_go_through_every_layer() {
     assert_eq!(restored.state(), JobState::Done, "{restored:?}");
     assert_eq!((restored.tables[0].rows, restored.tables[0].rows_expected), (24, 24));
 
+    let spec = v1::VerifySpec {
+        cluster: "prod".into(),
+        repository: repository.path().display().to_string(),
+        ..v1::VerifySpec::default()
+    };
+    let compared = v1::JobSpec { work: Some(job_spec::Work::Verify(spec)), dry_run: false };
+    let compared = run(&process, "", compared).await;
+    assert_eq!(compared.state(), JobState::Done, "{compared:?}");
+    assert_eq!((compared.tables[0].segments_verified, compared.tables[0].segments), (8, 8));
+
+    let mut rehearsed = restore(repository.path());
+    if let Some(job_spec::Work::Restore(spec)) = &mut rehearsed.work {
+        (spec.drop, spec.rehearsal, spec.sample_per_million) = (false, true, 10_000);
+    }
+    let rehearsed = run(&process, "", rehearsed).await;
+    assert_eq!(rehearsed.state(), JobState::Done, "{rehearsed:?}");
+    assert_eq!((rehearsed.tables[0].rows, rehearsed.tables[0].rows_expected), (3, 3));
+    let target = rehearsed.tables[0].target.clone().expect("elsewhere");
+    assert_eq!(target.keyspace, format!("rv_rehearsal_{}", rehearsed.job_id));
+
     let missing = stored.list("data").await.expect("a list").remove(0).0;
     stored.delete(&missing).await.expect("deleted");
     let failed = run(&process, "", restore(repository.path())).await;
