@@ -30,10 +30,6 @@ const LINES_BYTES_MAX: usize = 32 << 20;
 /// Rows that wait on a side at most, about 80 bytes each; then rows of their token are only counted and added up.
 const WAITING_MAX: usize = 1 << 19;
 
-/// What to do where rows that were restored and acknowledged are not in the table.
-pub const HIDDEN_REMEDY: &str = "newer deletions in the table hide what was written: restore with --timestamps now, or into \
-                                 another keyspace with --keyspace-as";
-
 /// The two sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
