@@ -77,7 +77,7 @@ fn check_backup(spec: &v1::BackupSpec, settings: &Settings) -> Result<(), Failur
 }
 
 fn check_restore(spec: &v1::RestoreSpec, settings: &Settings) -> Result<(), Failure> {
-    check_keyspaces(&spec.keyspaces, "restored", true)?;
+    check_keyspaces(&spec.keyspaces, "restored", spec.rehearsal)?;
     check_tables(&spec.tables)?;
     check_places(&spec.cluster, &spec.repository, settings)?;
     check_backup_id(&spec.backup_id)?;
@@ -112,7 +112,7 @@ fn check_backup_id(text: &str) -> Result<(), Failure> {
     text.parse::<BackupId>().map(drop).map_err(|e| invalid(e.to_string()))
 }
 
-/// Patterns of keyspaces. Where the repository says what there is, none is as good as all.
+/// Patterns of keyspaces. Where nothing of the user's is written, none is as good as all of the backup.
 fn check_keyspaces(texts: &[String], done: &str, may_be_empty: bool) -> Result<(), Failure> {
     if texts.is_empty() && !may_be_empty {
         return Err(invalid(format!("no keyspace is named; say which are to be {done}, by name or by pattern")));
@@ -259,6 +259,25 @@ mod tests {
         refused(|spec| spec.read_consistency = 77, "unknown value 77");
         refused(|spec| spec.compression = 9, "compression");
         refused(|spec| spec.tables_parallel = 5000, "at most 1024");
+    }
+
+    #[test]
+    fn all_keyspaces_of_a_backup_are_compared_or_rehearsed_but_not_restored_without_being_named() {
+        let restore = |rehearsal| v1::RestoreSpec {
+            cluster: "prod".into(),
+            repository: "/mnt/bk".into(),
+            rehearsal,
+            ..v1::RestoreSpec::default()
+        };
+        let judge = |work| check(Some(v1::JobSpec { work: Some(work), dry_run: false }), &Settings::fleet());
+        judge(Work::Restore(restore(true))).expect("valid");
+        let failure = judge(Work::Restore(restore(false))).expect_err("refused");
+        assert!(failure.message.contains("no keyspace is named"), "{}", failure.message);
+        let verify =
+            v1::VerifySpec { cluster: "prod".into(), repository: "/mnt/bk".into(), ..v1::VerifySpec::default() };
+        judge(Work::Verify(verify.clone())).expect("valid");
+        let renamed = v1::VerifySpec { keyspace_as: "system".into(), ..verify };
+        assert_eq!(judge(Work::Verify(renamed)).expect_err("refused").kind, ErrorKind::Invalid);
     }
 
     #[test]

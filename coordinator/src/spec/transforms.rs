@@ -52,8 +52,8 @@ pub(super) fn check_names(
     let patterns = Patterns::of_keyspaces(keyspaces).map_err(|e| invalid(e.to_string()))?;
     let several = patterns.names().count() > 1;
     if !keyspace_as.is_empty() {
-        check_name("keyspace", keyspace_as).map_err(|e| within("keyspace_as", e))?;
-        check_not_system(keyspace_as, "written to").map_err(|e| within("keyspace_as", e))?;
+        check_name("keyspace", keyspace_as).map_err(|e| within("keyspace_as", &e))?;
+        check_not_system(keyspace_as, "written to").map_err(|e| within("keyspace_as", &e))?;
         if several {
             return Err(invalid(format!(
                 "keyspace_as {keyspace_as} can take the place of one keyspace only; name one, or leave it out"
@@ -66,8 +66,8 @@ pub(super) fn check_names(
     at_most("table_as", u64::try_from(table_as.len()).unwrap_or(u64::MAX), super::TABLES_MAX)?;
     let mut targets = BTreeSet::new();
     for (old, new) in table_as {
-        check_name("table", old).map_err(|e| within("table_as", e))?;
-        check_name("table", new).map_err(|e| within("table_as", e))?;
+        check_name("table", old).map_err(|e| within("table_as", &e))?;
+        check_name("table", new).map_err(|e| within("table_as", &e))?;
         if !targets.insert(new) {
             return Err(invalid(format!("table_as gives two tables the name {new}; give each its own")));
         }
@@ -191,7 +191,7 @@ fn check_rehearsal(spec: &v1::RestoreSpec) -> Result<(), Failure> {
     }
 }
 
-fn within(field: &str, failure: Failure) -> Failure {
+fn within(field: &str, failure: &Failure) -> Failure {
     Failure::new(failure.kind, format!("{field}: {}", failure.message))
 }
 
