@@ -251,4 +251,6 @@ impl Loader {
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
