@@ -3,6 +3,9 @@
 //! A cell is *assigned* (`m = ?`) where all of it has one time and nothing else may stand there. Else its elements are
 //! *added* (`m = m + ?`, `u.f = ?`), each with its own time: an assignment writes a deletion just below its timestamp, which
 //! would hide every older element, whoever wrote it.
+//!
+//! One thing CQL can't do: a field that is a frozen set or map out of its type's order, which only a careless driver sends, is
+//! kept by `u = ?` and put in order by `u.f = ?`. The comparison after a restore finds it.
 
 use ringvault_archive::{
     cql_type::CqlType,
