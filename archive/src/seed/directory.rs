@@ -251,7 +251,10 @@ mod tests {
         (directory, found)
     }
 
-    fn files(names: &[&str], tables: &[&str]) -> Result<Vec<(String, Vec<(Option<u32>, u32)>)>> {
+    /// Tables with the shards and parts of their files.
+    type Numbers = Vec<(String, Vec<(Option<u32>, u32)>)>;
+
+    fn files(names: &[&str], tables: &[&str]) -> Result<Numbers> {
         let (_kept, found) = directory(&[names, &["ks_schema.cql"]].concat());
         let found = found.expect("a seed directory").keyspace(None)?.files(tables)?;
         let numbers = |files: Vec<SeedFile>| files.iter().map(|file| (file.shard, file.part)).collect();

@@ -108,8 +108,8 @@ const KEYWORDS: [&str; 35] = [
 mod tests {
     use super::*;
 
-    fn names(columns: &[&'static str]) -> Names {
-        Names::new(columns.to_vec().into_iter())
+    fn names(columns: &[&str]) -> Names {
+        Names::new(columns.iter().copied())
     }
 
     #[test]
