@@ -47,8 +47,11 @@ type Live = BTreeMap<String, KeyspaceModel>;
 /// that must stand do not, `Invalid` where the target lacks a data centre, a feature or enough nodes, or can't note the times of
 /// the rows; each says what to do.
 pub async fn preflight(cluster: &Cluster, work: &v1::ApplySchema, document: &SchemaDocument) -> Result<Vec<String>> {
-    let target = target::read(cluster).await?;
+    let mut target = target::read(cluster).await?;
     let mut plan = Plan::new(work, document, &target)?;
+    if plan.objects.iter().any(|object| object.kind == SchemaKind::Function) && !work.data_only {
+        target::probe_functions(cluster, &mut target).await?;
+    }
     let live = live(cluster, &plan).await?;
     let mut warnings = std::mem::take(&mut plan.changes);
     warnings.extend(free_names(work, &mut plan, &live)?);

@@ -113,7 +113,7 @@ fn check_function(name: &str, statement: &Statement<'_>, target: &Target, releas
         let names = ["enable_scripted_user_defined_functions", "scripted_user_defined_functions_enabled"];
         switched_on(target, "scripted user-defined functions", &names, name)?;
     }
-    let unknown = !target.scylla && !release.is_at_least(4, 0);
+    let unknown = !target.scylla && !release.is_at_least(4, 0) && !target.settings.contains_key(names[0]);
     Ok(unknown.then(|| {
         "whether user-defined functions are enabled can't be read from this server; check enable_user_defined_functions in its cassandra.yaml"
             .to_owned()
