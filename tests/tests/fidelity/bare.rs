@@ -241,13 +241,17 @@ async fn masks(t: TestContext) -> Result<()> {
     // Tables without masks are free.
     reader.backup("fid_masked", &["--tables", "open"]).await?;
     cluster.run(&["GRANT UNMASK ON KEYSPACE fid_masked TO fid_masked_reader"]).await?;
-    // A node remembers permissions for some seconds, and masks meanwhile.
-    let login = Some(("fid_masked_reader", "secret of a test"));
-    let session = ringvault_tests::cassandra::connect(&[cluster.hosts()], login, None).await?;
-    while query_raw(&session, "SELECT card FROM fid_masked.t").await? != [vec![Some(text("never shown"))]] {
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    // A node remembers permissions for some seconds, and masks meanwhile: never may that be stored.
+    let at_once = reader.try_backup("fid_masked", &[]).await?;
+    if at_once.code != Some(0) {
+        t.note(at_once.refused(1, &["unavailable", "invalid", "conflict"], &["mask"])?);
+        let login = Some(("fid_masked_reader", "secret of a test"));
+        let session = ringvault_tests::cassandra::connect(&[cluster.hosts()], login, None).await?;
+        while query_raw(&session, "SELECT card FROM fid_masked.t").await? != [vec![Some(text("never shown"))]] {
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+        reader.backup("fid_masked", &[]).await?;
     }
-    reader.backup("fid_masked", &[]).await?;
     let before = read_table(cluster.session(), "fid_masked", "t").await?;
     let schema = ringvault_tests::oracle::schema::read(cluster.session(), "fid_masked").await?;
     let masks =

@@ -159,6 +159,11 @@ async fn values_only(t: TestContext) -> Result<()> {
     let shown = bench.run(&["show", &bench.repository_argument()]).await?.expect(0)?.line("backup")?;
     let declared = shown["tables"][0]["approximations"].to_string();
     ensure!(declared.contains("all_times"), "show does not say that times were left out: {shown}");
+    // Before a backup, `plan` says what of it will be approximate.
+    let planned = super::reading::plan(&bench, cluster, "fid_plain").await?.expect(0)?.line("plan")?;
+    let declared = planned["tables"][0]["approximations"].to_string();
+    let elements = cluster.version() == CassandraVersion::V5_0;
+    ensure!(declared.contains("row_markers") && declared.contains("column_times") != elements, "{planned}");
     cluster.drop_keyspace("fid_plain").await?;
     bench.restore("fid_plain", &[]).await?;
     same_as(cluster, &before, Scope::Values).await?;
