@@ -42,20 +42,21 @@ pub(super) async fn read(cluster: &Cluster) -> Result<Target> {
     Ok(target)
 }
 
-/// Whether servers that tell no settings run functions: they say so before they find that there is no such keyspace, and nothing is
-/// written.
+/// Whether servers that tell no settings run functions. The statement contradicts itself, so it never creates anything; a server
+/// says that functions are off before it says that.
 pub(super) async fn probe_functions(cluster: &Cluster, target: &mut Target) -> Result<()> {
     if target.scylla || !target.settings.is_empty() {
         return Ok(());
     }
-    let cql = "CREATE FUNCTION rv_no_such_keyspace.rv_probe (a int) CALLED ON NULL INPUT RETURNS int LANGUAGE java AS 'return a;'";
+    let cql = "CREATE OR REPLACE FUNCTION IF NOT EXISTS system_traces.rv_probe (a int) CALLED ON NULL INPUT RETURNS int \
+               LANGUAGE java AS 'return a;'";
     let question =
         Question::new("asking whether the server runs functions", cql).to(topology::only(any_host(cluster)?));
     let Err(error) = question.ask::<scylla::value::Row>(cluster.session(), ()).await else { return Ok(()) };
     let text = error.to_string().to_lowercase();
     let known = if text.contains("user-defined functions are disabled") {
         "false"
-    } else if text.contains("keyspace") && (text.contains("exist") || text.contains("unconfigured")) {
+    } else if text.contains("cannot use both") {
         "true"
     } else {
         return Ok(()); // it may not create any, or says something new: nothing is known
