@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use ringvault_archive::{repository::Repository, seed::SeedDirectory};
+use ringvault_archive::{manifest::Manifest, repository::Repository, seed::SeedDirectory};
 use ringvault_client::{
     Client, ErrorKind, Failure,
     v1::{IfExists, RestoreSpec},
@@ -40,7 +40,12 @@ pub(super) async fn run(context: &Context, flags: &Restore) -> anyhow::Result<Ex
     let Some(seed) = seed else { return submit(context, flags, spec).await };
     let passage = import::passage(&seed)?;
     spec.repository = utf8(&passage)?;
-    let Some(()) = through(context, &seed, &spec).await? else { return Ok(Exit::Interrupted) };
+    let Some(manifest) = through(context, &seed, &spec).await? else { return Ok(Exit::Interrupted) };
+    // Only a complete backup is found without its id. A complete one is left to be found: so the same command, which imports
+    // the same rows under another id, asks for the same and goes on.
+    if !manifest.is_complete() {
+        spec.backup_id = manifest.backup_id.to_string();
+    }
     let exit = submit(context, flags, spec).await?;
     if matches!(exit, Exit::Done | Exit::Mismatch) {
         let removed = context.tasks.spawn_blocking(move || std::fs::remove_dir_all(&passage)).await?;
@@ -86,7 +91,7 @@ fn from_seed(context: &Context, flags: &Restore, seed: &SeedDirectory) -> anyhow
 }
 
 /// Imports a directory into the repository of the restore; nothing where it was asked to stop.
-async fn through(context: &Context, seed: &SeedDirectory, spec: &RestoreSpec) -> anyhow::Result<Option<()>> {
+async fn through(context: &Context, seed: &SeedDirectory, spec: &RestoreSpec) -> anyhow::Result<Option<Manifest>> {
     // Of this part only: the job listens for itself.
     let tasks = Tasks::under(context.tasks.cancelled());
     let interrupt = Interrupt::listen(&tasks, "interrupted; nothing was written to the cluster yet")?;
@@ -106,7 +111,7 @@ async fn through(context: &Context, seed: &SeedDirectory, spec: &RestoreSpec) ->
     tasks.drain(Duration::ZERO).await;
     let manifest = manifest?;
     manifest.warnings.iter().for_each(|warning| context.output.note(warning));
-    Ok(Some(()))
+    Ok(Some(manifest))
 }
 
 fn utf8(path: &Path) -> anyhow::Result<String> {
