@@ -91,7 +91,7 @@ async fn comes_back(cluster: &TestCluster, seed: u64) -> Result<String> {
         _ => &["--compression", "gzip", "--parallel", "1"],
     };
     bench.backup(KEYSPACE, flags).await?;
-    let in_place = seed % 3 == 0;
+    let in_place = seed.is_multiple_of(3);
     let target = if in_place { KEYSPACE } else { OTHER };
     let restored = if in_place {
         bench.try_restore(KEYSPACE, &["--drop", "--yes"]).await?
