@@ -21,7 +21,9 @@ struct Pattern {
 
 /// Why a text is no pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no pattern of names: {why}; write letters, digits and underscores, * and ?, and ! in front to exclude")]
+#[error(
+    "{text:?} is no pattern of names: {why}; write letters, digits and underscores, * and ?, and ! in front to exclude"
+)]
 pub struct PatternError {
     text: String,
     why: &'static str,

@@ -10,6 +10,9 @@ use ringvault_archive::{
 use ringvault_proto::v1;
 use serde::Deserialize;
 
+/// Writetime and expiry.
+type Times = (Option<i64>, Option<i64>);
+
 /// One line of the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,7 +32,7 @@ struct Example {
     expiries: Vec<Option<i64>>,
     /// Column, and of each element writetime and expiry.
     #[serde(default)]
-    elements: Vec<(usize, Vec<Option<(Option<i64>, Option<i64>)>>)>,
+    elements: Vec<(usize, Vec<Option<Times>>)>,
     /// Without the newline.
     line: String,
     hash_values: String,

@@ -66,7 +66,10 @@ async fn no_row_is_lost_or_doubled(t: TestContext) -> Result<()> {
         compare(cluster, &before, &copy).await.with_context(|| format!("seed {seed}, round {rounds}"))?;
         cluster.drop_keyspace(&copy).await?;
     }
-    t.note(format!("seed {seed}: {rounds} backups and restores of {} rows under {chaos}: 0 differences", before.rows()));
+    t.note(format!(
+        "seed {seed}: {rounds} backups and restores of {} rows under {chaos}: 0 differences",
+        before.rows()
+    ));
     fleet.stop().await?;
     cluster.drop_keyspace("chaos").await
 }

@@ -7,7 +7,7 @@ use rand::{Rng as _, SeedableRng as _};
 use ringvault_tests::cassandra::{CassandraVersion, ClusterSpec, TestCluster};
 use ringvault_tests::cql::Cell;
 use ringvault_tests::oracle::{KeyspaceSnapshot, Scope, compare_keyspaces, read_keyspace};
-use ringvault_tests::product::{Workbench, as_strs};
+use ringvault_tests::product::{Run, Workbench, as_strs};
 use ringvault_tests::runner::{Test, TestContext};
 use ringvault_tests::samples::bytes::{bigint, int, list, text};
 use ringvault_tests::samples::{large, load};
@@ -118,6 +118,7 @@ async fn kill_and_go_on(t: TestContext, kind: Kind) -> Result<()> {
         kills += told.0;
         resumed += u32::from(told.1);
     }
+    ensure!(kills > 0, "no kill met a restore at work");
     t.note(format!("{kills} kills met a restore at work, {resumed} restores went on; a whole one takes {whole:.1?}"));
     cluster.drop_keyspace(keyspace).await
 }
@@ -142,14 +143,22 @@ async fn round(
         match run.code {
             None => kills += 1,
             // It was faster, as a resumed one may be; to run it again would be another restore.
-            Some(0) => return compare(cluster, before, keyspace).await.map(|()| (kills, false)),
+            Some(0) => {
+                let resumed = is_resumed(&run)?;
+                compare(cluster, before, keyspace).await.with_context(|| format!("after {run}"))?;
+                return Ok((kills, resumed));
+            }
             Some(_) => anyhow::bail!("it failed before it was killed: {run}"),
         }
     }
     let last = bench.run(&as_strs(&words)).await?.expect(0)?;
-    let resumed = last.line("submitted")?["resumed"] == true;
+    let resumed = is_resumed(&last)?;
     compare(cluster, before, keyspace).await.with_context(|| format!("after {last}"))?;
     Ok((kills, resumed))
+}
+
+fn is_resumed(run: &Run) -> Result<bool> {
+    Ok(run.line("submitted")?["resumed"] == true)
 }
 
 async fn compare(cluster: &TestCluster, before: &KeyspaceSnapshot, keyspace: &str) -> Result<()> {

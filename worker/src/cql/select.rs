@@ -350,7 +350,7 @@ mod tests {
         let markers = (What::RowMarkers, String::new());
         let of_map = |what| (what, "m3".to_owned());
         let asked = |last| [Asked::No, Asked::No, Asked::Plain, last];
-        assert_eq!(of(&asked(Asked::Plain)), [markers.clone()]);
+        assert_eq!(of(&asked(Asked::Plain)), std::slice::from_ref(&markers));
         assert_eq!(of(&asked(Asked::Newest)), [markers.clone(), of_map(What::ElementTimes)]);
         assert_eq!(of(&asked(Asked::Unreadable)), [markers, of_map(What::ColumnTimes)]);
         let exact = |asked: [Asked; 4]| -> Vec<bool> {

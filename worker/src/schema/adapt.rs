@@ -74,8 +74,9 @@ pub fn for_target(object: &SchemaObject, target: &Target) -> Result<Adapted> {
 pub fn without_option(cql: &str, option: &str) -> Result<String> {
     let statement = Statement::parse(cql)?;
     let clauses = statement.clauses();
-    let kept = clauses.iter().filter(|clause| clause.name != option).map(|clause| clause.text.to_owned()).collect();
-    Ok(assembled(&statement, kept))
+    let kept: Vec<String> =
+        clauses.iter().filter(|clause| clause.name != option).map(|clause| clause.text.to_owned()).collect();
+    Ok(assembled(&statement, &kept))
 }
 
 fn with_options(object: &SchemaObject, server: Server) -> Result<Adapted> {
@@ -111,11 +112,11 @@ fn with_options(object: &SchemaObject, server: Server) -> Result<Adapted> {
             }
         }
     }
-    let cql = if changed { assembled(&statement, kept) } else { object.cql.clone() };
+    let cql = if changed { assembled(&statement, &kept) } else { object.cql.clone() };
     Ok(Adapted { cql: Some(cql), changes })
 }
 
-fn assembled(statement: &Statement<'_>, clauses: Vec<String>) -> String {
+fn assembled(statement: &Statement<'_>, clauses: &[String]) -> String {
     let with = if clauses.is_empty() { String::new() } else { format!(" WITH {}", clauses.join("\n    AND ")) };
     format!("{}{with}", statement.head())
 }

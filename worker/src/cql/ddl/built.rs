@@ -110,7 +110,8 @@ pub(super) async fn wait(
         for ((keyspace, what), names) in wanted.clone() {
             match missing_on(cluster, &up, &keyspace, what, &names).await {
                 Ok(found) => {
-                    missing.extend(found.into_iter().map(|(name, nodes)| ((what, format!("{keyspace}.{name}")), nodes)))
+                    missing
+                        .extend(found.into_iter().map(|(name, nodes)| ((what, format!("{keyspace}.{name}")), nodes)));
                 }
                 Err(error) if error.kind() == ErrorKind::Invalid || error.kind() == ErrorKind::NotFound => {
                     warnings.push(unseen(cluster, what, &keyspace, &names, &error));

@@ -33,7 +33,7 @@ pub(super) async fn read(cluster: &Cluster) -> Result<Target> {
         match question.ask::<(String, Option<String>)>(cluster.session(), ()).await {
             // a setting without a value is at its default, which is more than not to be told any
             Ok(rows) => {
-                target.settings = rows.into_iter().map(|(name, value)| (name, value.unwrap_or_default())).collect()
+                target.settings = rows.into_iter().map(|(name, value)| (name, value.unwrap_or_default())).collect();
             }
             // an ordinary role may not read them; the server refuses later what it does not do
             Err(error) => tracing::debug!(%error, "the server's settings can't be read"),

@@ -19,7 +19,7 @@ fn adapted(cql: &str, target: &Target) -> (String, Vec<String>) {
         kind: statement.kind,
         keyspace: statement.keyspace.clone().unwrap_or_else(|| statement.name.clone()),
         name: statement.name.clone(),
-        table: statement.table.clone(),
+        table: statement.table,
         cql: cql.into(),
     };
     let adapted = for_target(&object, target).expect("fine");

@@ -7,7 +7,7 @@ fn object(cql: &str) -> SchemaObject {
         kind: statement.kind,
         keyspace: "Shop".into(),
         name: statement.name.clone(),
-        table: statement.table.clone(),
+        table: statement.table,
         cql: cql.into(),
     }
 }
