@@ -17,8 +17,9 @@ use super::stage::{named, run};
 const VERSION: CassandraVersion = CassandraVersion::V5_0;
 
 fn spec() -> ClusterSpec {
-    // Without hints a node that was away stays without what it missed.
-    ClusterSpec::three(VERSION).in_data_center("east").with_setting("hinted_handoff_enabled", "false")
+    // Without hints a node that was away stays without what it missed; without the dynamic snitch it asks itself first.
+    let spec = ClusterSpec::three(VERSION).in_data_center("east").with_setting("hinted_handoff_enabled", "false");
+    spec.with_setting("dynamic_snitch", "false")
 }
 
 pub(crate) fn tests(handover: &Rc<Handover>) -> Vec<Test> {
@@ -49,7 +50,12 @@ async fn one_to_three(t: TestContext, handover: &Handover) -> Result<()> {
 async fn a_replica_lacks_rows(t: TestContext) -> Result<()> {
     let cluster = t.cluster();
     cluster.fresh_keyspace("fid_lacks", 3).await?;
-    run(cluster, "fid_lacks", &["CREATE TABLE KS.t (k int PRIMARY KEY, v int) WITH read_repair = 'NONE'"]).await?;
+    run(
+        cluster,
+        "fid_lacks",
+        &["CREATE TABLE KS.t (k int PRIMARY KEY, v int) WITH read_repair = 'NONE' AND speculative_retry = 'NEVER'"],
+    )
+    .await?;
     cluster.kill_node(2);
     for k in 0..100 {
         let mut insert = Statement::new(format!("INSERT INTO fid_lacks.t (k, v) VALUES ({k}, {k})"));
