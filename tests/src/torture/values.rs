@@ -10,6 +10,9 @@ use crate::samples::bytes::{list, map, tuple, vector_of_variable};
 /// Longest native value: what is long is another test's.
 const VALUE_BYTES_MAX: usize = 600;
 
+/// What an IPv4 address in the form of IPv6 starts with.
+const MAPPED_V4_HEAD: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255];
+
 /// What a value may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Use {
@@ -77,6 +80,10 @@ impl Schema {
         let values = if usage == Use::Cell { native.values.clone() } else { native.distinct_values() };
         let short: Vec<Vec<u8>> =
             values.into_iter().filter(|value| (1..VALUE_BYTES_MAX).contains(&value.len())).collect();
+        // In a collection, a server keeps ::ffff:1.2.3.4 where it was set by its key, but makes it 1.2.3.4 where a whole
+        // map is added: one form can't be written back by the other.
+        let mapped = |value: &Vec<u8>| native.name == "inet" && value.starts_with(&MAPPED_V4_HEAD);
+        let short: Vec<Vec<u8>> = short.into_iter().filter(|value| usage == Use::Cell || !mapped(value)).collect();
         // Often another number than the known ones, where any bytes of the length are one.
         let any_bytes = matches!(native.name, "int" | "bigint" | "blob" | "uuid" | "tinyint" | "smallint" | "date");
         let chosen = short.choose(random).cloned().unwrap_or_default();
