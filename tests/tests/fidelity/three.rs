@@ -57,6 +57,8 @@ async fn a_replica_lacks_rows(t: TestContext) -> Result<()> {
     )
     .await?;
     cluster.kill_node(2);
+    // Until the others have noticed: they keep writes for a node that they think alive, and send them when it is back.
+    tokio::time::sleep(std::time::Duration::from_secs(20)).await;
     for k in 0..100 {
         let mut insert = Statement::new(format!("INSERT INTO fid_lacks.t (k, v) VALUES ({k}, {k})"));
         insert.set_consistency(Consistency::Quorum);
