@@ -243,17 +243,17 @@ impl Owner {
                 let (repositories, mailbox) = (self.repositories.clone(), self.mailbox.clone());
                 let cancelled = self.repositories.tasks.cancelled().clone();
                 self.repositories.tasks.spawn(async move {
-                    let unheard = action == Action::DeleteProbe;
-                    let outcome = tokio::select! {
-                        () = cancelled.cancelled() => return,
-                        outcome = repositories.act(&job, &repository, action) => outcome,
-                    };
-                    if unheard {
-                        if let Err(failure) = outcome {
+                    if action == Action::DeleteProbe {
+                        // Not cancelled: a command ends right behind its job, and the nonce would stay.
+                        if let Err(failure) = repositories.act(&job, &repository, action).await {
                             tracing::debug!(job, repository, "the nonce was not removed: {failure}");
                         }
                         return;
                     }
+                    let outcome = tokio::select! {
+                        () = cancelled.cancelled() => return,
+                        outcome = repositories.act(&job, &repository, action) => outcome,
+                    };
                     // An owner that has ended needs no outcome: it will act again at its next start.
                     let _ = mailbox.sender.send(Message::Tell(Event::Acted { job, run, outcome })).await;
                 });

@@ -280,6 +280,11 @@ impl Found {
                 "; all of them were acknowledged: somebody else writes to or deletes from the target; stop that, then \
                  restore again"
             }
+            (true, Timestamps::Original | Timestamps::Unspecified) if self.missing == 0 => {
+                "; all of them were acknowledged: deletions or writes in the target that are newer than the backup hide \
+                 cells of them (restore with --timestamps now, which is above these, or into another keyspace with \
+                 --keyspace-as), or the server keeps a value in another form than it was given"
+            }
             (true, Timestamps::Original | Timestamps::Unspecified) => {
                 "; all of them were acknowledged: deletions or writes in the target that are newer than the backup hide \
                  them; restore with --timestamps now, which is above these, or into another keyspace with --keyspace-as"

@@ -43,6 +43,7 @@ async fn an_unchanged_keyspace_is_stored_once(t: TestContext) -> Result<()> {
     let bench = Workbench::new(cluster)?;
     let first =
         bench.backup("steady", &["--shards", "3", "--parallel", "1", "--fetch-size", "100", "--pace", "full"]).await?;
+    ensure!(bench.files("probes")?.is_empty(), "the job's nonce stays behind it");
     let stored = bench.files("data")?;
     for flags in [
         ["--shards", "8", "--parallel", "3", "--fetch-size", "1777"],
