@@ -63,7 +63,12 @@ impl Repository {
         while let Some(read) = reads.next().await {
             backups.extend(read?);
         }
-        backups.sort_by(|a, b| a.id.cmp(&b.id));
+        // An id tells the second only: of two within one, the manifests tell which came later.
+        backups.sort_by_cached_key(|backup| {
+            let second = backup.id.as_str().split('-').next().unwrap_or_default().to_owned();
+            let started_unix_ms = backup.manifest.as_ref().map_or(u64::MAX, |manifest| manifest.started_unix_ms);
+            (second, started_unix_ms, backup.id.clone())
+        });
         Ok(backups)
     }
 

@@ -15,6 +15,7 @@ on_every_repository!(
     a_manifest_is_written_once_and_repeating_it_is_fine,
     a_second_backup_of_equal_rows_stores_no_chunk,
     late_writers_change_nothing_that_a_manifest_names,
+    of_two_backups_within_a_second_the_later_is_the_newest,
     the_newest_complete_backup_is_found_and_no_unreadable_one_is_passed_by,
     what_is_not_there_is_named,
 );
@@ -37,6 +38,16 @@ async fn a_backup_comes_back_as_it_was_written(repository: Repository) {
     assert_eq!(index.totals().sums.static_rows, 4);
     let empty = repository.index_of(&manifest, KEYSPACE, "Old Orders").await.expect("there");
     assert!(empty.chunks().is_empty());
+}
+
+async fn of_two_backups_within_a_second_the_later_is_the_newest(repository: Repository) {
+    let mut later = write_all_but_manifest(&repository, &id("20261123T000000Z-0001")).await;
+    later.started_unix_ms += 1;
+    later.finished_unix_ms += 1;
+    repository.write_manifest(&later).await.expect("written");
+    write_backup(&repository, &id("20261123T000000Z-zzzz")).await;
+    let newest = repository.newest(&only(KEYSPACE)).await.expect("there");
+    assert_eq!(newest.backup_id, later.backup_id);
 }
 
 async fn a_backup_exists_only_with_its_manifest(repository: Repository) {
