@@ -639,6 +639,14 @@ pub struct JobSpec {
     /// plan only; ends as DONE with `plan` set
     #[prost(bool, tag = "3")]
     pub dry_run: bool,
+    #[prost(enumeration = "Priority", tag = "5")]
+    pub priority: i32,
+    /// workers at once; 0: no limit
+    #[prost(uint32, tag = "6")]
+    pub workers_max: u32,
+    /// leases at once; 0: no limit
+    #[prost(uint32, tag = "7")]
+    pub ranges_max: u32,
     #[prost(oneof = "job_spec::Work", tags = "1, 2, 4")]
     pub work: ::core::option::Option<job_spec::Work>,
 }
@@ -723,6 +731,16 @@ pub struct TableProgress {
     /// where a restore writes it, if elsewhere
     #[prost(message, optional, tag = "19")]
     pub target: ::core::option::Option<TableName>,
+    #[prost(enumeration = "TableState", tag = "20")]
+    pub state: i32,
+    /// attempts of its shards that failed or lapsed
+    #[prost(uint64, tag = "21")]
+    pub failures: u64,
+    /// of the last half minute or so
+    #[prost(uint64, tag = "22")]
+    pub rows_per_second: u64,
+    #[prost(uint64, tag = "23")]
+    pub encoded_bytes_per_second: u64,
 }
 /// A job as everybody may see it; it holds no secret and no cell.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -767,6 +785,15 @@ pub struct Job {
     /// segments whose sums differ after a restore, named
     #[prost(string, repeated, tag = "16")]
     pub mismatches: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// of its submission (W3C Trace Context), hexadecimal; empty: not traced
+    #[prost(string, tag = "17")]
+    pub trace_id: ::prost::alloc::string::String,
+    /// held now
+    #[prost(uint32, tag = "18")]
+    pub leases: u32,
+    /// that hold them
+    #[prost(uint32, tag = "19")]
+    pub workers: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetJobRequest {
@@ -814,6 +841,112 @@ pub struct CancelJobRequest {
 pub struct CancelJobResponse {
     #[prost(message, optional, tag = "1")]
     pub job: ::core::option::Option<Job>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PauseJobRequest {
+    #[prost(string, tag = "1")]
+    pub job_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PauseJobResponse {
+    #[prost(message, optional, tag = "1")]
+    pub job: ::core::option::Option<Job>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResumeJobRequest {
+    #[prost(string, tag = "1")]
+    pub job_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ResumeJobResponse {
+    #[prost(message, optional, tag = "1")]
+    pub job: ::core::option::Option<Job>,
+}
+/// What is set is changed; the rest stays.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpdateJobRequest {
+    #[prost(string, tag = "1")]
+    pub job_id: ::prost::alloc::string::String,
+    #[prost(enumeration = "Priority", optional, tag = "2")]
+    pub priority: ::core::option::Option<i32>,
+    #[prost(uint32, optional, tag = "3")]
+    pub workers_max: ::core::option::Option<u32>,
+    #[prost(uint32, optional, tag = "4")]
+    pub ranges_max: ::core::option::Option<u32>,
+    #[prost(uint64, optional, tag = "5")]
+    pub rows_per_second_max: ::core::option::Option<u64>,
+    #[prost(uint64, optional, tag = "6")]
+    pub bytes_per_second_max: ::core::option::Option<u64>,
+    #[prost(enumeration = "Pace", optional, tag = "7")]
+    pub pace: ::core::option::Option<i32>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateJobResponse {
+    #[prost(message, optional, tag = "1")]
+    pub job: ::core::option::Option<Job>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DrainWorkerRequest {
+    /// its id, or its name where only one attends under it
+    #[prost(string, tag = "1")]
+    pub worker: ::prost::alloc::string::String,
+    /// let it take work again
+    #[prost(bool, tag = "2")]
+    pub undo: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DrainWorkerResponse {
+    #[prost(message, optional, tag = "1")]
+    pub worker: ::core::option::Option<Worker>,
+}
+/// What all jobs and workers together may ask of one cluster; 0: no limit.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClusterLimits {
+    #[prost(uint64, tag = "1")]
+    pub rows_per_second_max: u64,
+    #[prost(uint64, tag = "2")]
+    pub bytes_per_second_max: u64,
+    /// shards that are read or written at once
+    #[prost(uint32, tag = "3")]
+    pub ranges_max: u32,
+    /// pages or batches in flight to one node; 0: as the pace of each job says
+    #[prost(uint32, tag = "4")]
+    pub requests_per_node_max: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Cluster {
+    /// profile
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub limits: ::core::option::Option<ClusterLimits>,
+    #[prost(uint32, tag = "3")]
+    pub workers: u32,
+    #[prost(uint32, tag = "4")]
+    pub slots: u32,
+    /// held now, of all jobs
+    #[prost(uint32, tag = "5")]
+    pub leases: u32,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListClustersRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListClustersResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub clusters: ::prost::alloc::vec::Vec<Cluster>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetClusterLimitsRequest {
+    #[prost(string, tag = "1")]
+    pub cluster: ::prost::alloc::string::String,
+    /// all of them
+    #[prost(message, optional, tag = "2")]
+    pub limits: ::core::option::Option<ClusterLimits>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetClusterLimitsResponse {
+    #[prost(message, optional, tag = "1")]
+    pub cluster: ::core::option::Option<Cluster>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListWorkersRequest {}
@@ -890,6 +1023,41 @@ pub struct TablePlan {
     #[prost(message, repeated, tag = "8")]
     pub approximations: ::prost::alloc::vec::Vec<Approximation>,
 }
+/// A job's share where several want the same workers: a job of one priority gets four times the leases of one below. None
+/// starves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Priority {
+    /// normal
+    Unspecified = 0,
+    Low = 1,
+    Normal = 2,
+    High = 3,
+}
+impl Priority {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "PRIORITY_UNSPECIFIED",
+            Self::Low => "PRIORITY_LOW",
+            Self::Normal => "PRIORITY_NORMAL",
+            Self::High => "PRIORITY_HIGH",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PRIORITY_UNSPECIFIED" => Some(Self::Unspecified),
+            "PRIORITY_LOW" => Some(Self::Low),
+            "PRIORITY_NORMAL" => Some(Self::Normal),
+            "PRIORITY_HIGH" => Some(Self::High),
+            _ => None,
+        }
+    }
+}
 /// Where a job stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -910,6 +1078,8 @@ pub enum JobState {
     Cancelled = 7,
     /// its process ended; the same submission goes on
     Interrupted = 8,
+    /// somebody paused it; goes on when it is resumed
+    Paused = 9,
 }
 impl JobState {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -927,6 +1097,7 @@ impl JobState {
             Self::Failed => "JOB_STATE_FAILED",
             Self::Cancelled => "JOB_STATE_CANCELLED",
             Self::Interrupted => "JOB_STATE_INTERRUPTED",
+            Self::Paused => "JOB_STATE_PAUSED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -941,6 +1112,46 @@ impl JobState {
             "JOB_STATE_FAILED" => Some(Self::Failed),
             "JOB_STATE_CANCELLED" => Some(Self::Cancelled),
             "JOB_STATE_INTERRUPTED" => Some(Self::Interrupted),
+            "JOB_STATE_PAUSED" => Some(Self::Paused),
+            _ => None,
+        }
+    }
+}
+/// Where a table of a job stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum TableState {
+    Unspecified = 0,
+    /// nothing of it is leased
+    Waiting = 1,
+    Running = 2,
+    /// of the job's present phase
+    Done = 3,
+    /// its job failed before it was done
+    Failed = 4,
+}
+impl TableState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "TABLE_STATE_UNSPECIFIED",
+            Self::Waiting => "TABLE_STATE_WAITING",
+            Self::Running => "TABLE_STATE_RUNNING",
+            Self::Done => "TABLE_STATE_DONE",
+            Self::Failed => "TABLE_STATE_FAILED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "TABLE_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "TABLE_STATE_WAITING" => Some(Self::Waiting),
+            "TABLE_STATE_RUNNING" => Some(Self::Running),
+            "TABLE_STATE_DONE" => Some(Self::Done),
+            "TABLE_STATE_FAILED" => Some(Self::Failed),
             _ => None,
         }
     }
@@ -1145,6 +1356,82 @@ pub mod admin_client {
                 .insert(GrpcMethod::new("ringvault.v1.Admin", "CancelJob"));
             self.inner.unary(req, path, codec).await
         }
+        /// Takes a job's leases away and grants none until it is resumed, also across restarts. What it stored stays. Pausing a
+        /// paused job changes nothing; an ended one is a CONFLICT.
+        pub async fn pause_job(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PauseJobRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PauseJobResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/ringvault.v1.Admin/PauseJob",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("ringvault.v1.Admin", "PauseJob"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lets a paused job go on. A job that goes on already stays as it is.
+        pub async fn resume_job(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ResumeJobRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResumeJobResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/ringvault.v1.Admin/ResumeJob",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("ringvault.v1.Admin", "ResumeJob"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Changes priority and limits of a job that has not ended; they count at once.
+        pub async fn update_job(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UpdateJobRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateJobResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/ringvault.v1.Admin/UpdateJob",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("ringvault.v1.Admin", "UpdateJob"));
+            self.inner.unary(req, path, codec).await
+        }
         /// The workers that attend now.
         pub async fn list_workers(
             &mut self,
@@ -1168,6 +1455,81 @@ pub mod admin_client {
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("ringvault.v1.Admin", "ListWorkers"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lets a worker finish what it holds and take no more, or take work again. Needs the role admin.
+        pub async fn drain_worker(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DrainWorkerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DrainWorkerResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/ringvault.v1.Admin/DrainWorker",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("ringvault.v1.Admin", "DrainWorker"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The clusters that workers can reach or that have limits.
+        pub async fn list_clusters(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListClustersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListClustersResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/ringvault.v1.Admin/ListClusters",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("ringvault.v1.Admin", "ListClusters"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Sets what all jobs together may ask of a cluster; counts at once and across restarts. Needs the role admin.
+        pub async fn set_cluster_limits(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetClusterLimitsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetClusterLimitsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/ringvault.v1.Admin/SetClusterLimits",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("ringvault.v1.Admin", "SetClusterLimits"));
             self.inner.unary(req, path, codec).await
         }
         /// What a backup would do: sizes, segments, shards. Reads the cluster, writes nothing.
@@ -1243,12 +1605,61 @@ pub mod admin_server {
             tonic::Response<super::CancelJobResponse>,
             tonic::Status,
         >;
+        /// Takes a job's leases away and grants none until it is resumed, also across restarts. What it stored stays. Pausing a
+        /// paused job changes nothing; an ended one is a CONFLICT.
+        async fn pause_job(
+            &self,
+            request: tonic::Request<super::PauseJobRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PauseJobResponse>,
+            tonic::Status,
+        >;
+        /// Lets a paused job go on. A job that goes on already stays as it is.
+        async fn resume_job(
+            &self,
+            request: tonic::Request<super::ResumeJobRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResumeJobResponse>,
+            tonic::Status,
+        >;
+        /// Changes priority and limits of a job that has not ended; they count at once.
+        async fn update_job(
+            &self,
+            request: tonic::Request<super::UpdateJobRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateJobResponse>,
+            tonic::Status,
+        >;
         /// The workers that attend now.
         async fn list_workers(
             &self,
             request: tonic::Request<super::ListWorkersRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ListWorkersResponse>,
+            tonic::Status,
+        >;
+        /// Lets a worker finish what it holds and take no more, or take work again. Needs the role admin.
+        async fn drain_worker(
+            &self,
+            request: tonic::Request<super::DrainWorkerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DrainWorkerResponse>,
+            tonic::Status,
+        >;
+        /// The clusters that workers can reach or that have limits.
+        async fn list_clusters(
+            &self,
+            request: tonic::Request<super::ListClustersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListClustersResponse>,
+            tonic::Status,
+        >;
+        /// Sets what all jobs together may ask of a cluster; counts at once and across restarts. Needs the role admin.
+        async fn set_cluster_limits(
+            &self,
+            request: tonic::Request<super::SetClusterLimitsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetClusterLimitsResponse>,
             tonic::Status,
         >;
         /// What a backup would do: sizes, segments, shards. Reads the cluster, writes nothing.
@@ -1552,6 +1963,135 @@ pub mod admin_server {
                     };
                     Box::pin(fut)
                 }
+                "/ringvault.v1.Admin/PauseJob" => {
+                    #[allow(non_camel_case_types)]
+                    struct PauseJobSvc<T: Admin>(pub Arc<T>);
+                    impl<T: Admin> tonic::server::UnaryService<super::PauseJobRequest>
+                    for PauseJobSvc<T> {
+                        type Response = super::PauseJobResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PauseJobRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Admin>::pause_job(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PauseJobSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/ringvault.v1.Admin/ResumeJob" => {
+                    #[allow(non_camel_case_types)]
+                    struct ResumeJobSvc<T: Admin>(pub Arc<T>);
+                    impl<T: Admin> tonic::server::UnaryService<super::ResumeJobRequest>
+                    for ResumeJobSvc<T> {
+                        type Response = super::ResumeJobResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ResumeJobRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Admin>::resume_job(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ResumeJobSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/ringvault.v1.Admin/UpdateJob" => {
+                    #[allow(non_camel_case_types)]
+                    struct UpdateJobSvc<T: Admin>(pub Arc<T>);
+                    impl<T: Admin> tonic::server::UnaryService<super::UpdateJobRequest>
+                    for UpdateJobSvc<T> {
+                        type Response = super::UpdateJobResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UpdateJobRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Admin>::update_job(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UpdateJobSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/ringvault.v1.Admin/ListWorkers" => {
                     #[allow(non_camel_case_types)]
                     struct ListWorkersSvc<T: Admin>(pub Arc<T>);
@@ -1580,6 +2120,139 @@ pub mod admin_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListWorkersSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/ringvault.v1.Admin/DrainWorker" => {
+                    #[allow(non_camel_case_types)]
+                    struct DrainWorkerSvc<T: Admin>(pub Arc<T>);
+                    impl<T: Admin> tonic::server::UnaryService<super::DrainWorkerRequest>
+                    for DrainWorkerSvc<T> {
+                        type Response = super::DrainWorkerResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DrainWorkerRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Admin>::drain_worker(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DrainWorkerSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/ringvault.v1.Admin/ListClusters" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListClustersSvc<T: Admin>(pub Arc<T>);
+                    impl<
+                        T: Admin,
+                    > tonic::server::UnaryService<super::ListClustersRequest>
+                    for ListClustersSvc<T> {
+                        type Response = super::ListClustersResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListClustersRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Admin>::list_clusters(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListClustersSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/ringvault.v1.Admin/SetClusterLimits" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetClusterLimitsSvc<T: Admin>(pub Arc<T>);
+                    impl<
+                        T: Admin,
+                    > tonic::server::UnaryService<super::SetClusterLimitsRequest>
+                    for SetClusterLimitsSvc<T> {
+                        type Response = super::SetClusterLimitsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetClusterLimitsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Admin>::set_cluster_limits(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetClusterLimitsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -1756,6 +2429,29 @@ pub struct AttendResponse {
     /// finish what you have, take no more
     #[prost(bool, tag = "5")]
     pub drain: bool,
+    /// take work again
+    #[prost(bool, tag = "6")]
+    pub undrain: bool,
+    /// one for each job of which it holds a lease; replaces the one before
+    #[prost(message, repeated, tag = "7")]
+    pub allowances: ::prost::alloc::vec::Vec<Allowance>,
+}
+/// How hard a worker may lean on the database for one job: its share of what the job and the cluster are allowed. The
+/// shares of all workers never add up to more than the whole.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Allowance {
+    #[prost(string, tag = "1")]
+    pub job_id: ::prost::alloc::string::String,
+    #[prost(enumeration = "Pace", tag = "2")]
+    pub pace: i32,
+    /// 0: none
+    #[prost(uint64, tag = "3")]
+    pub rows_per_second_max: u64,
+    #[prost(uint64, tag = "4")]
+    pub bytes_per_second_max: u64,
+    /// Pages or batches in flight to one node; below 1: one at a time with pauses. 0: as the pace says.
+    #[prost(double, tag = "5")]
+    pub requests_per_node_max: f64,
 }
 /// Proof that a worker sees a job's repository: it read the nonce that the coordinator wrote there.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1816,15 +2512,13 @@ pub struct Assignment {
     pub cluster: ::prost::alloc::string::String,
     #[prost(string, tag = "6")]
     pub repository: ::prost::alloc::string::String,
-    #[prost(enumeration = "Pace", tag = "7")]
-    pub pace: i32,
-    /// this assignment's share; 0: none
+    #[prost(message, optional, tag = "7")]
+    pub allowance: ::core::option::Option<Allowance>,
     #[prost(uint64, tag = "8")]
-    pub rows_per_second_max: u64,
-    #[prost(uint64, tag = "9")]
-    pub bytes_per_second_max: u64,
-    #[prost(uint64, tag = "10")]
     pub patience_ms: u64,
+    /// W3C Trace Context of the job's submission; empty: not traced
+    #[prost(string, tag = "9")]
+    pub trace_parent: ::prost::alloc::string::String,
     #[prost(oneof = "assignment::Work", tags = "20, 21, 22, 23, 24, 25")]
     pub work: ::core::option::Option<assignment::Work>,
 }
