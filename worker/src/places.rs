@@ -83,8 +83,9 @@ impl Places {
     /// How hard the assignment's job leans on its cluster: one pace for all of the job's work here, so that its limits on
     /// ranges in flight hold for the worker. An assignment with a rate of its own has a pace of its own.
     pub(crate) fn pace(&self, assignment: &v1::Assignment, clock: &Arc<dyn Clock>) -> Arc<Pace> {
-        let (rows, bytes) = (assignment.rows_per_second_max, assignment.bytes_per_second_max);
-        let fresh = || Pace::new(assignment.pace(), rows, bytes, clock.clone());
+        let allowance = assignment.allowance.clone().unwrap_or_default();
+        let (rows, bytes) = (allowance.rows_per_second_max, allowance.bytes_per_second_max);
+        let fresh = || Pace::new(allowance.pace(), rows, bytes, clock.clone());
         if rows > 0 || bytes > 0 {
             return fresh();
         }

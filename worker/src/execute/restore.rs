@@ -55,6 +55,7 @@ pub(super) async fn restore(
 }
 
 fn load_options(context: &Context, assignment: &v1::Assignment, work: &v1::RestoreShard) -> LoadOptions {
+    let allowance = assignment.allowance.clone().unwrap_or_default();
     LoadOptions {
         consistency: work.write_consistency(),
         batch_rows_max: work.batch_rows_max,
@@ -65,9 +66,9 @@ fn load_options(context: &Context, assignment: &v1::Assignment, work: &v1::Resto
         read_consistency: work.read_consistency(),
         rules: work.rules.clone().unwrap_or_default(),
         epoch: context.reporter.lease().epoch.0,
-        pace: assignment.pace(),
-        rows_per_second_max: assignment.rows_per_second_max,
-        bytes_per_second_max: assignment.bytes_per_second_max,
+        pace: allowance.pace(),
+        rows_per_second_max: allowance.rows_per_second_max,
+        bytes_per_second_max: allowance.bytes_per_second_max,
     }
 }
 
