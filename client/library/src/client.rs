@@ -66,19 +66,19 @@ impl Client {
     /// The specification of a job that backs up.
     #[must_use]
     pub fn backup(spec: v1::BackupSpec) -> v1::JobSpec {
-        v1::JobSpec { work: Some(v1::job_spec::Work::Backup(spec)), dry_run: false }
+        v1::JobSpec { work: Some(v1::job_spec::Work::Backup(spec)), ..v1::JobSpec::default() }
     }
 
     /// The specification of a job that restores.
     #[must_use]
     pub fn restore(spec: v1::RestoreSpec) -> v1::JobSpec {
-        v1::JobSpec { work: Some(v1::job_spec::Work::Restore(spec)), dry_run: false }
+        v1::JobSpec { work: Some(v1::job_spec::Work::Restore(spec)), ..v1::JobSpec::default() }
     }
 
     /// The specification of a job that compares a backup with a cluster.
     #[must_use]
     pub fn verify(spec: v1::VerifySpec) -> v1::JobSpec {
-        v1::JobSpec { work: Some(v1::job_spec::Work::Verify(spec)), dry_run: false }
+        v1::JobSpec { work: Some(v1::job_spec::Work::Verify(spec)), ..v1::JobSpec::default() }
     }
 
     /// Submits a job under an idempotency key (at most 128 characters; empty: a new job each time, not retried). With

@@ -12,7 +12,8 @@ pub fn has_ended(state: JobState) -> bool {
         | JobState::Preparing
         | JobState::Running
         | JobState::Publishing
-        | JobState::Verifying => false,
+        | JobState::Verifying
+        | JobState::Paused => false,
     }
 }
 
@@ -29,6 +30,7 @@ pub fn word(state: JobState) -> &'static str {
         JobState::Failed => "failed",
         JobState::Cancelled => "cancelled",
         JobState::Interrupted => "interrupted",
+        JobState::Paused => "paused",
     }
 }
 

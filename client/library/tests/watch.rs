@@ -68,6 +68,49 @@ impl Admin for Flaky {
         Ok(Response::new(v1::CancelJobResponse { job: Some(job(JobState::Cancelled, "")) }))
     }
 
+    async fn pause_job(&self, _: Request<v1::PauseJobRequest>) -> Result<Response<v1::PauseJobResponse>, Status> {
+        Ok(Response::new(v1::PauseJobResponse { job: Some(job(JobState::Paused, "")) }))
+    }
+
+    async fn resume_job(&self, _: Request<v1::ResumeJobRequest>) -> Result<Response<v1::ResumeJobResponse>, Status> {
+        Ok(Response::new(v1::ResumeJobResponse { job: Some(job(JobState::Running, "")) }))
+    }
+
+    async fn update_job(
+        &self,
+        request: Request<v1::UpdateJobRequest>,
+    ) -> Result<Response<v1::UpdateJobResponse>, Status> {
+        let request = request.into_inner();
+        let set = format!("{:?} {:?} {:?}", request.workers_max, request.ranges_max, request.rows_per_second_max);
+        Ok(Response::new(v1::UpdateJobResponse { job: Some(job(JobState::Running, &set)) }))
+    }
+
+    async fn drain_worker(
+        &self,
+        request: Request<v1::DrainWorkerRequest>,
+    ) -> Result<Response<v1::DrainWorkerResponse>, Status> {
+        let v1::DrainWorkerRequest { worker, undo } = request.into_inner();
+        let worker = v1::Worker { name: worker, draining: !undo, ..v1::Worker::default() };
+        Ok(Response::new(v1::DrainWorkerResponse { worker: Some(worker) }))
+    }
+
+    async fn list_clusters(
+        &self,
+        _: Request<v1::ListClustersRequest>,
+    ) -> Result<Response<v1::ListClustersResponse>, Status> {
+        let cluster = v1::Cluster { name: "prod".to_owned(), ..v1::Cluster::default() };
+        Ok(Response::new(v1::ListClustersResponse { clusters: vec![cluster] }))
+    }
+
+    async fn set_cluster_limits(
+        &self,
+        request: Request<v1::SetClusterLimitsRequest>,
+    ) -> Result<Response<v1::SetClusterLimitsResponse>, Status> {
+        let v1::SetClusterLimitsRequest { cluster, limits } = request.into_inner();
+        let cluster = v1::Cluster { name: cluster, limits, ..v1::Cluster::default() };
+        Ok(Response::new(v1::SetClusterLimitsResponse { cluster: Some(cluster) }))
+    }
+
     async fn list_workers(
         &self,
         _: Request<v1::ListWorkersRequest>,
