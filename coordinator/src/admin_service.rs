@@ -129,10 +129,45 @@ impl v1::admin_server::Admin for AdminService {
         Ok(Response::new(v1::ListWorkersResponse { workers }))
     }
 
+    async fn pause_job(&self, _: Request<v1::PauseJobRequest>) -> Result<Response<v1::PauseJobResponse>, Status> {
+        Err(Status::unimplemented("not built yet"))
+    }
+
+    async fn resume_job(&self, _: Request<v1::ResumeJobRequest>) -> Result<Response<v1::ResumeJobResponse>, Status> {
+        Err(Status::unimplemented("not built yet"))
+    }
+
+    async fn update_job(&self, _: Request<v1::UpdateJobRequest>) -> Result<Response<v1::UpdateJobResponse>, Status> {
+        Err(Status::unimplemented("not built yet"))
+    }
+
+    async fn drain_worker(
+        &self,
+        _: Request<v1::DrainWorkerRequest>,
+    ) -> Result<Response<v1::DrainWorkerResponse>, Status> {
+        Err(Status::unimplemented("not built yet"))
+    }
+
+    async fn list_clusters(
+        &self,
+        _: Request<v1::ListClustersRequest>,
+    ) -> Result<Response<v1::ListClustersResponse>, Status> {
+        Err(Status::unimplemented("not built yet"))
+    }
+
+    async fn set_cluster_limits(
+        &self,
+        _: Request<v1::SetClusterLimitsRequest>,
+    ) -> Result<Response<v1::SetClusterLimitsResponse>, Status> {
+        Err(Status::unimplemented("not built yet"))
+    }
+
     async fn plan(&self, request: Request<v1::PlanRequest>) -> Result<Response<v1::PlanResponse>, Status> {
-        let spec = Peer::permit(request, Role::Operator)?
-            .spec
-            .map(|spec| v1::JobSpec { work: Some(v1::job_spec::Work::Backup(spec)), dry_run: true });
+        let spec = Peer::permit(request, Role::Operator)?.spec.map(|spec| v1::JobSpec {
+            work: Some(v1::job_spec::Work::Backup(spec)),
+            dry_run: true,
+            ..v1::JobSpec::default()
+        });
         let job = self.submit_spec(String::new(), spec, false).await?.job.ok_or_else(defect)?;
         let mut followed = self.follow(job.job_id).await?;
         let job = followed.wait_for(has_ended).await.map_err(|_| ended())?.clone();

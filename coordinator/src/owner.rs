@@ -303,7 +303,8 @@ pub(crate) fn has_ended(job: &v1::Job) -> bool {
         | v1::JobState::Preparing
         | v1::JobState::Running
         | v1::JobState::Publishing
-        | v1::JobState::Verifying => false,
+        | v1::JobState::Verifying
+        | v1::JobState::Paused => false,
     }
 }
 

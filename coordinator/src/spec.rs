@@ -229,7 +229,7 @@ mod tests {
             ..v1::BackupSpec::default()
         };
         change(&mut spec);
-        check(Some(v1::JobSpec { work: Some(Work::Backup(spec)), dry_run: false }), &Settings::fleet())
+        check(Some(v1::JobSpec { work: Some(Work::Backup(spec)), ..v1::JobSpec::default() }), &Settings::fleet())
     }
 
     fn refused(change: impl FnOnce(&mut v1::BackupSpec), needle: &str) {
@@ -269,7 +269,7 @@ mod tests {
             rehearsal,
             ..v1::RestoreSpec::default()
         };
-        let judge = |work| check(Some(v1::JobSpec { work: Some(work), dry_run: false }), &Settings::fleet());
+        let judge = |work| check(Some(v1::JobSpec { work: Some(work), ..v1::JobSpec::default() }), &Settings::fleet());
         judge(Work::Restore(restore(true))).expect("valid");
         let failure = judge(Work::Restore(restore(false))).expect_err("refused");
         assert!(failure.message.contains("no keyspace is named"), "{}", failure.message);
@@ -295,7 +295,7 @@ mod tests {
             backup_id: "../../x".into(),
             ..v1::RestoreSpec::default()
         };
-        let spec = v1::JobSpec { work: Some(Work::Restore(spec)), dry_run: false };
+        let spec = v1::JobSpec { work: Some(Work::Restore(spec)), ..v1::JobSpec::default() };
         assert_eq!(check(Some(spec), &Settings::fleet()).expect_err("refused").kind, ErrorKind::Invalid);
     }
 }

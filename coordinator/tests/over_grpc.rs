@@ -224,7 +224,7 @@ fn backup(repository: &Path) -> v1::JobSpec {
         repository: repository.display().to_string(),
         ..v1::BackupSpec::default()
     };
-    v1::JobSpec { work: Some(job_spec::Work::Backup(spec)), dry_run: false }
+    v1::JobSpec { work: Some(job_spec::Work::Backup(spec)), ..v1::JobSpec::default() }
 }
 
 fn restore(repository: &Path) -> v1::JobSpec {
@@ -236,7 +236,7 @@ fn restore(repository: &Path) -> v1::JobSpec {
         verify: true,
         ..v1::RestoreSpec::default()
     };
-    v1::JobSpec { work: Some(job_spec::Work::Restore(spec)), dry_run: false }
+    v1::JobSpec { work: Some(job_spec::Work::Restore(spec)), ..v1::JobSpec::default() }
 }
 
 /// Submits a job and watches it to its end.
@@ -296,7 +296,7 @@ async fn a_backup_and_its_restore_go_through_every_layer() {
         repository: repository.path().display().to_string(),
         ..v1::VerifySpec::default()
     };
-    let compared = v1::JobSpec { work: Some(job_spec::Work::Verify(spec)), dry_run: false };
+    let compared = v1::JobSpec { work: Some(job_spec::Work::Verify(spec)), ..v1::JobSpec::default() };
     let compared = run(&process, "", compared).await;
     assert_eq!(compared.state(), JobState::Done, "{compared:?}");
     assert_eq!((compared.tables[0].segments_verified, compared.tables[0].segments), (8, 8));

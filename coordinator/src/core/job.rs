@@ -101,15 +101,18 @@ impl Job {
     pub(crate) fn is_active(&self) -> bool {
         match self.record.state() {
             JobState::Preparing | JobState::Running | JobState::Publishing | JobState::Verifying => true,
-            JobState::Unspecified | JobState::Done | JobState::Failed | JobState::Cancelled | JobState::Interrupted => {
-                false
-            }
+            JobState::Unspecified
+            | JobState::Done
+            | JobState::Failed
+            | JobState::Cancelled
+            | JobState::Interrupted
+            | JobState::Paused => false,
         }
     }
 
     /// Whether it is over, unless it is submitted again.
     pub(super) fn is_ended(&self) -> bool {
-        !self.is_active() && self.record.state() != JobState::Interrupted
+        !self.is_active() && !matches!(self.record.state(), JobState::Interrupted | JobState::Paused)
     }
 
     /// Whether tables, assignments or pieces of it are kept.

@@ -211,9 +211,14 @@ impl Job {
             lease_ttl_ms: ms(ctx.settings.lease_ttl),
             cluster: self.cluster().to_owned(),
             repository: self.repository().to_owned(),
-            pace: terms.pace,
-            rows_per_second_max: share(terms.rows_per_second_max),
-            bytes_per_second_max: share(terms.bytes_per_second_max),
+            allowance: Some(v1::Allowance {
+                job_id: self.id.clone(),
+                pace: terms.pace,
+                rows_per_second_max: share(terms.rows_per_second_max),
+                bytes_per_second_max: share(terms.bytes_per_second_max),
+                requests_per_node_max: 0.0,
+            }),
+            trace_parent: String::new(),
             patience_ms: self.patience_ms(),
             work: Some(match self.backup_spec() {
                 Some(spec) => self.backup_work(assignment, spec),

@@ -42,6 +42,7 @@ impl Job {
             plan: record.plan.clone(),
             idempotency_key: record.idempotency_key.clone(),
             mismatches: record.mismatches.clone(),
+            ..v1::Job::default()
         }
     }
 
@@ -119,6 +120,7 @@ impl Job {
                 .then(|| self.target_of(table))
                 .filter(|to| *to != table.key())
                 .map(|to| (&to).into()),
+            ..v1::TableProgress::default()
         }
     }
 
@@ -145,6 +147,7 @@ impl Job {
             JobState::Cancelled => return "cancelled".to_owned(),
             JobState::Interrupted => return "interrupted; the same command goes on".to_owned(),
             JobState::Unspecified => return String::new(),
+            JobState::Paused => return "paused; resume it to go on".to_owned(),
             JobState::Preparing | JobState::Running | JobState::Publishing | JobState::Verifying => {}
         }
         if let Some(trouble) = &self.run.trouble {

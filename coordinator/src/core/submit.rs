@@ -226,5 +226,5 @@ fn essence(spec: &v1::JobSpec) -> v1::JobSpec {
         })),
         None => None,
     };
-    v1::JobSpec { work, dry_run: spec.dry_run }
+    v1::JobSpec { work, dry_run: spec.dry_run, ..v1::JobSpec::default() }
 }

@@ -255,12 +255,12 @@ impl Bench {
     }
 
     pub(crate) fn submit_spec(&mut self, key: &str, spec: v1::BackupSpec) -> String {
-        let spec = v1::JobSpec { work: Some(v1::job_spec::Work::Backup(spec)), dry_run: false };
+        let spec = v1::JobSpec { work: Some(v1::job_spec::Work::Backup(spec)), ..v1::JobSpec::default() };
         self.submit(key, spec, false).expect("accepted").job.expect("a job").job_id
     }
 
     pub(crate) fn submit_restore(&mut self, key: &str, spec: v1::RestoreSpec) -> String {
-        let spec = v1::JobSpec { work: Some(v1::job_spec::Work::Restore(spec)), dry_run: false };
+        let spec = v1::JobSpec { work: Some(v1::job_spec::Work::Restore(spec)), ..v1::JobSpec::default() };
         self.submit(key, spec, false).expect("accepted").job.expect("a job").job_id
     }
 

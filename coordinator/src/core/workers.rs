@@ -81,8 +81,13 @@ impl Core {
             let current = job.is_some_and(|(job, ordinal)| job.renew(ordinal, &worker_id, progress, &ctx, out));
             if current { renewed.push(lease) } else { lost.push(lease) }
         }
-        let answer =
-            v1::AttendResponse { acknowledged: report.sequence, lease_ttl_ms: ttl_ms, renewed, lost, drain: false };
+        let answer = v1::AttendResponse {
+            acknowledged: report.sequence,
+            lease_ttl_ms: ttl_ms,
+            renewed,
+            lost,
+            ..v1::AttendResponse::default()
+        };
         out.answer(reply, Answer::Attended(answer));
     }
 

@@ -137,7 +137,8 @@ fn an_unchanged_grid_is_inherited_and_the_parents_chunks_go_with_the_lease() {
 #[test]
 fn a_dry_run_plans_and_writes_nothing() {
     let mut bench = Bench::fleet();
-    let spec = v1::JobSpec { work: Some(v1::job_spec::Work::Backup(backup_spec())), dry_run: true };
+    let spec =
+        v1::JobSpec { work: Some(v1::job_spec::Work::Backup(backup_spec())), dry_run: true, ..v1::JobSpec::default() };
     let job = bench.submit("", spec, false).expect("accepted").job.expect("a job").job_id;
     bench.attend("a");
     let assignment = bench.lease_one("a");

@@ -317,7 +317,7 @@ fn a_rate_is_shared_among_the_slots_that_work() {
     bench.submit_spec("k", spec);
     bench.attend("a");
     bench.act();
-    assert_eq!(bench.lease_one("a").rows_per_second_max, 80, "the only assignment");
+    assert_eq!(bench.lease_one("a").allowance.expect("one").rows_per_second_max, 80, "the only assignment");
     let mut bench = Bench::fleet();
     bench.submit_spec("k", v1::BackupSpec { rows_per_second_max: 80, ..crate::core::testing::backup_spec() });
     bench.attend("a");
@@ -326,7 +326,13 @@ fn a_rate_is_shared_among_the_slots_that_work() {
     let request = bench.whole("a", &inspect);
     bench.complete(request).expect("accepted");
     bench.act();
-    assert!(bench.lease("a", 8).iter().all(|assignment| assignment.rows_per_second_max == 10), "eight slots");
+    assert!(
+        bench
+            .lease("a", 8)
+            .iter()
+            .all(|assignment| assignment.allowance.as_ref().expect("one").rows_per_second_max == 10),
+        "eight slots"
+    );
 }
 
 #[test]

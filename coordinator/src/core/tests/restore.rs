@@ -244,7 +244,11 @@ fn a_backup_that_can_t_be_read_fails_the_restore_before_any_lease() {
 fn a_dry_run_of_a_restore_ends_behind_the_preflight() {
     let mut bench = bench(Settings::fleet());
     let work = Some(v1::job_spec::Work::Restore(v1::RestoreSpec { drop: true, ..restore_spec() }));
-    let job = bench.submit("", v1::JobSpec { work, dry_run: true }, false).expect("accepted").job.expect("a job");
+    let job = bench
+        .submit("", v1::JobSpec { work, dry_run: true, ..v1::JobSpec::default() }, false)
+        .expect("accepted")
+        .job
+        .expect("a job");
     bench.attend("a");
     assert_eq!(follow(&mut bench, "a"), ["preflight"]);
     let job = bench.job(&job.job_id);

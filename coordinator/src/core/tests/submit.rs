@@ -12,7 +12,7 @@ use crate::{
 };
 
 fn spec() -> v1::JobSpec {
-    v1::JobSpec { work: Some(Work::Backup(backup_spec())), dry_run: false }
+    v1::JobSpec { work: Some(Work::Backup(backup_spec())), ..v1::JobSpec::default() }
 }
 
 fn id(response: &v1::SubmitResponse) -> &str {
@@ -59,10 +59,10 @@ fn a_key_that_names_another_job_is_refused() {
     let mut bench = Bench::fleet();
     bench.submit("k", spec(), false).expect("accepted");
     let other = v1::BackupSpec { keyspaces: vec!["bank".into()], ..backup_spec() };
-    let other = v1::JobSpec { work: Some(Work::Backup(other)), dry_run: false };
+    let other = v1::JobSpec { work: Some(Work::Backup(other)), ..v1::JobSpec::default() };
     assert_eq!(bench.submit("k", other, false).expect_err("refused").kind, ErrorKind::Conflict);
     let faster = v1::BackupSpec { pace: v1::Pace::Full.into(), shards_per_table: 9, ..backup_spec() };
-    let faster = v1::JobSpec { work: Some(Work::Backup(faster)), dry_run: false };
+    let faster = v1::JobSpec { work: Some(Work::Backup(faster)), ..v1::JobSpec::default() };
     bench.submit("k", faster, false).expect("how fast it is done does not make another job");
 }
 

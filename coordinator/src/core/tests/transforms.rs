@@ -283,7 +283,12 @@ fn submit_verify(bench: &mut Bench) -> String {
         ..v1::VerifySpec::default()
     };
     let work = Some(v1::job_spec::Work::Verify(spec));
-    bench.submit("v", v1::JobSpec { work, dry_run: false }, false).expect("accepted").job.expect("a job").job_id
+    bench
+        .submit("v", v1::JobSpec { work, ..v1::JobSpec::default() }, false)
+        .expect("accepted")
+        .job
+        .expect("a job")
+        .job_id
 }
 
 #[test]

@@ -182,7 +182,7 @@ impl World {
         };
         let submission = Submission {
             key: key.into(),
-            spec: v1::JobSpec { work: Some(work), dry_run: false },
+            spec: v1::JobSpec { work: Some(work), ..v1::JobSpec::default() },
             fresh: false,
             job_id: String::new(),
             backup_id: String::new(),
