@@ -23,7 +23,7 @@ use std::{process::ExitCode, time::Duration};
 
 use ringvault_runtime::{
     tasks::Tasks,
-    telemetry::{self, LogFormat},
+    telemetry::{self, LogFormat, Telemetry},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -73,7 +73,15 @@ fn start(cli: Cli, output: Output) -> anyhow::Result<Exit> {
     };
     let level = cli.common.telling.log_level.as_deref().unwrap_or(if long_running { "info" } else { "warn" });
     let format = if output.json && long_running { LogFormat::Json } else { LogFormat::Text };
-    telemetry::init(level, format).map_err(usage)?;
+    let _telling = telemetry::start(Telemetry {
+        level: level.to_owned(),
+        format,
+        otlp_endpoint: None,
+        prometheus: None,
+        service_name: "ringvault-client",
+        instance: String::new(),
+    })
+    .map_err(usage)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let exit = runtime.block_on(async {
         let shutdown = CancellationToken::new();
