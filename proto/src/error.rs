@@ -1,11 +1,28 @@
 //! Kinds of errors and what each makes of the work: one total map to a [`Verdict`], one to gRPC codes, one from them.
+//!
+//! # On the wire
+//! A call that fails has the code of [`ErrorKind::code`], the message for a person, and in the trailer
+//! `grpc-status-details-bin` a `google.rpc.Status` with these details:
+//!
+//! | detail | holds |
+//! | --- | --- |
+//! | `google.rpc.ErrorInfo` | `reason`: the name of the kind (`ERROR_KIND_CONFLICT`, …; common.proto), `domain`: `ringvault` |
+//! | `google.rpc.RetryInfo` | only where the same call may be made again: after how long |
+//!
+//! A client decides by `reason` alone; a failure without our `ErrorInfo` comes from something on the way (a proxy, gRPC
+//! itself), and its code tells the kind ([`ErrorKind::of_code`]).
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::v1;
+
+/// Who says so, in `ErrorInfo.domain`.
+pub const ERROR_DOMAIN: &str = "ringvault";
+/// After how long a call that may be made again is best made again, in `RetryInfo.retry_delay`.
+pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Why something failed; the only thing that decides whether it is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -148,10 +165,13 @@ impl Failure {
         Self { kind, message: message.into() }
     }
 
-    /// As a gRPC status with `google.rpc.ErrorInfo`.
+    /// As a gRPC status with `google.rpc.ErrorInfo`, and `google.rpc.RetryInfo` where it may be tried again.
     #[must_use]
     pub fn to_status(&self) -> Status {
-        let details = ErrorDetails::with_error_info(self.kind.name(), "ringvault", []);
+        let mut details = ErrorDetails::with_error_info(self.kind.name(), ERROR_DOMAIN, []);
+        if self.kind.verdict() == Verdict::Retry {
+            details.set_retry_info(Some(RETRY_AFTER));
+        }
         Status::with_error_details(self.kind.code(), self.message.clone(), details)
     }
 
@@ -160,10 +180,16 @@ impl Failure {
     pub fn of_status(status: &Status) -> Self {
         let named = status
             .get_details_error_info()
-            .filter(|info| info.domain == "ringvault")
+            .filter(|info| info.domain == ERROR_DOMAIN)
             .and_then(|info| v1::ErrorKind::from_str_name(&info.reason))
             .map(ErrorKind::from);
         Self::new(named.unwrap_or_else(|| ErrorKind::of_code(status.code())), status.message())
+    }
+
+    /// How long the peer asked to wait before the call is made again; nothing where it did not say.
+    #[must_use]
+    pub fn retry_after(status: &Status) -> Option<Duration> {
+        status.get_details_retry_info().and_then(|info| info.retry_delay)
     }
 }
 
@@ -208,5 +234,28 @@ mod tests {
             assert_eq!(ErrorKind::of_code(kind.code()), kind);
             assert_eq!(Failure::from(v1::Failure::from(failure.clone())), failure);
         }
+    }
+
+    #[test]
+    fn details_name_the_kind_for_every_language_and_say_when_to_try_again() {
+        for kind in KINDS {
+            let status = Failure::new(kind, "the reason").to_status();
+            let info = status.get_details_error_info().expect("ErrorInfo");
+            assert_eq!((info.domain.as_str(), info.reason.as_str()), ("ringvault", kind.name()));
+            assert!(info.reason.starts_with("ERROR_KIND_"), "{}", info.reason);
+            let retried = kind.verdict() == Verdict::Retry;
+            assert_eq!(Failure::retry_after(&status), retried.then_some(RETRY_AFTER), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_status_of_somebody_else_tells_its_kind_by_its_code() {
+        let foreign = ErrorDetails::with_error_info("ERROR_KIND_CORRUPT", "example.org", []);
+        let status = Status::with_error_details(Code::Unavailable, "no healthy upstream", foreign);
+        assert_eq!(Failure::of_status(&status).kind, ErrorKind::Unavailable);
+        assert_eq!(Failure::retry_after(&status), None);
+        let unknown = ErrorDetails::with_error_info("ERROR_KIND_OF_TOMORROW", ERROR_DOMAIN, []);
+        let status = Status::with_error_details(Code::NotFound, "no such job", unknown);
+        assert_eq!(Failure::of_status(&status).kind, ErrorKind::NotFound);
     }
 }

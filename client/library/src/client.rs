@@ -1,6 +1,15 @@
-//! The calls of the `Admin` service, each retried while the coordinator is unreachable or overloaded.
+//! A coordinator as a client sees it, and how its calls are tried again.
 //!
-//! Every call may be repeated without harm: a submission carries an idempotency key, the others change nothing twice.
+//! - `jobs`: submit, read, watch, pause, change, cancel, plan; `fleet`: workers and clusters
+//!
+//! A call is repeated while its failure says [`Verdict::Retry`] (the coordinator is unreachable or asks for less), six times at
+//! most, with pauses that double from 0.1 s and are never shorter than what the coordinator asked for by
+//! `google.rpc.RetryInfo`. Every call may be repeated without harm: a submission carries an idempotency key (one without is
+//! sent once), the others change nothing twice. Dropping the future of a call gives it up; the coordinator may have done
+//! it all the same.
+
+mod fleet;
+mod jobs;
 
 use std::{future::Future, time::Duration};
 
@@ -16,16 +25,15 @@ use ringvault_runtime::{
 };
 use tonic::{Response, Status, transport::Channel};
 
-use crate::{Result, watch::Watch};
+pub use self::jobs::Submitted;
+use crate::Result;
 
 /// Attempts of one call; with the pauses of [`Backoff::peer`] about three seconds of an unreachable coordinator.
 const ATTEMPTS_MAX: u32 = 6;
-/// Jobs a page of [`Client::list`].
-const JOBS_PAGE: u32 = 200;
-/// How long one call may take. Reading the sizes of a large cluster for a plan is the slowest.
+/// Longest pause that a coordinator may ask for: a person may be waiting.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(10);
+/// How long one call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a plan may take: workers read the cluster for it.
-const PLAN_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// A coordinator, as a client sees it. Clones share the connection.
 #[derive(Clone, Debug)]
@@ -35,21 +43,22 @@ pub struct Client {
     entropy: Entropy,
 }
 
-/// An accepted job.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Submitted {
-    /// The job as it stands now.
-    pub job: v1::Job,
-    /// An earlier job of the same key goes on.
-    pub resumed: bool,
-}
-
 impl Client {
     /// A client of the coordinator at `address`: `https://HOST:PORT` with certificates, `http://HOST:PORT` without. Connects
     /// when it is first used, and again whenever the connection broke.
     ///
     /// # Errors
     /// `Invalid` where `address` is no such address.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use ringvault_client::{Client, Tls, TlsFiles};
+    ///
+    /// let files = TlsFiles { ca: "ca.pem".into(), cert: "operator.pem".into(), key: "operator.key".into() };
+    /// let client = Client::connect("https://backups.example.org:7077", Some(&Tls::load(files)?))?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn connect(address: &str, tls: Option<&Tls>) -> Result<Self> {
         let channel = net::connect(address, tls).map_err(|e| Failure::new(ErrorKind::Invalid, e.to_string()))?;
         Ok(Self::over(channel, address))
@@ -81,111 +90,7 @@ impl Client {
         v1::JobSpec { work: Some(v1::job_spec::Work::Verify(spec)), ..v1::JobSpec::default() }
     }
 
-    /// Submits a job under an idempotency key (at most 128 characters; empty: a new job each time, not retried). With
-    /// `fresh`, an earlier job of that key does not go on.
-    ///
-    /// # Errors
-    /// What the coordinator refused, or `Unavailable`.
-    pub async fn submit(&self, spec: v1::JobSpec, idempotency_key: &str, fresh: bool) -> Result<Submitted> {
-        let request = v1::SubmitRequest { idempotency_key: idempotency_key.to_owned(), spec: Some(spec), fresh };
-        let attempts = if idempotency_key.is_empty() { 1 } else { ATTEMPTS_MAX };
-        let answer = self
-            .call("submit the job", attempts, CALL_TIMEOUT, || {
-                let (mut admin, request) = (self.admin.clone(), request.clone());
-                async move { admin.submit(request).await }
-            })
-            .await?;
-        Ok(Submitted { job: present(answer.job)?, resumed: answer.resumed })
-    }
-
-    /// One job with its progress.
-    ///
-    /// # Errors
-    /// `NotFound` where the coordinator knows no such job.
-    pub async fn get(&self, job_id: &str) -> Result<v1::Job> {
-        let answer = self
-            .call("read the job", ATTEMPTS_MAX, CALL_TIMEOUT, || {
-                let (mut admin, job_id) = (self.admin.clone(), job_id.to_owned());
-                async move { admin.get_job(v1::GetJobRequest { job_id }).await }
-            })
-            .await?;
-        present(answer.job)
-    }
-
-    /// The newest `jobs_max` jobs, newest first, without their tables.
-    ///
-    /// # Errors
-    /// `Unavailable` where the coordinator can't be reached.
-    pub async fn list(&self, jobs_max: usize) -> Result<Vec<v1::Job>> {
-        let mut jobs = Vec::new();
-        let mut page_token = String::new();
-        loop {
-            let page = self
-                .call("list jobs", ATTEMPTS_MAX, CALL_TIMEOUT, || {
-                    let request = v1::ListJobsRequest { page_size: JOBS_PAGE, page_token: page_token.clone() };
-                    let mut admin = self.admin.clone();
-                    async move { admin.list_jobs(request).await }
-                })
-                .await?;
-            let ended = page.next_page_token.is_empty() || page.jobs.is_empty();
-            jobs.extend(page.jobs);
-            if ended || jobs.len() >= jobs_max {
-                jobs.truncate(jobs_max);
-                return Ok(jobs);
-            }
-            page_token = page.next_page_token;
-        }
-    }
-
-    /// Follows one job until it has ended, across broken connections.
-    #[must_use]
-    pub fn watch(&self, job_id: &str) -> Watch {
-        Watch::start(self.admin.clone(), self.address.clone(), job_id.to_owned(), self.entropy.clone())
-    }
-
-    /// Stops a job; what it stored stays. An ended job stays as it is.
-    ///
-    /// # Errors
-    /// `NotFound` where the coordinator knows no such job.
-    pub async fn cancel(&self, job_id: &str) -> Result<v1::Job> {
-        let answer = self
-            .call("cancel the job", ATTEMPTS_MAX, CALL_TIMEOUT, || {
-                let (mut admin, job_id) = (self.admin.clone(), job_id.to_owned());
-                async move { admin.cancel_job(v1::CancelJobRequest { job_id }).await }
-            })
-            .await?;
-        present(answer.job)
-    }
-
-    /// The workers that attend now.
-    ///
-    /// # Errors
-    /// `Unavailable` where the coordinator can't be reached.
-    pub async fn workers(&self) -> Result<Vec<v1::Worker>> {
-        let answer = self
-            .call("list workers", ATTEMPTS_MAX, CALL_TIMEOUT, || {
-                let mut admin = self.admin.clone();
-                async move { admin.list_workers(v1::ListWorkersRequest {}).await }
-            })
-            .await?;
-        Ok(answer.workers)
-    }
-
-    /// What a backup would do. Reads the cluster, writes nothing.
-    ///
-    /// # Errors
-    /// What the coordinator or the worker that read the cluster refused.
-    pub async fn plan(&self, spec: v1::BackupSpec) -> Result<v1::Plan> {
-        let answer = self
-            .call("plan the backup", 1, PLAN_TIMEOUT, || {
-                let (mut admin, spec) = (self.admin.clone(), spec.clone());
-                async move { admin.plan(v1::PlanRequest { spec: Some(spec) }).await }
-            })
-            .await?;
-        answer.plan.ok_or_else(|| Failure::new(ErrorKind::Internal, "the coordinator answered without a plan"))
-    }
-
-    async fn call<T, F, A>(&self, what: &str, attempts: u32, timeout: Duration, ask: F) -> Result<T>
+    pub(crate) async fn call<T, F, A>(&self, what: &str, attempts: u32, timeout: Duration, ask: F) -> Result<T>
     where
         F: Fn() -> A,
         A: Future<Output = Result<Response<T>, Status>>,
@@ -193,16 +98,17 @@ impl Client {
         let mut attempt = 0;
         loop {
             let answered = tokio::time::timeout(timeout, ask()).await;
-            let failure = match answered {
+            let (failure, wished) = match answered {
                 Ok(Ok(answer)) => return Ok(answer.into_inner()),
-                Ok(Err(status)) => explain(&status, what, &self.address),
-                Err(_) => slow(what, &self.address, timeout),
+                Ok(Err(status)) => (explain(&status, what, &self.address), Failure::retry_after(&status)),
+                Err(_) => (slow(what, &self.address, timeout), None),
             };
             attempt += 1;
             if failure.kind.verdict() != Verdict::Retry || attempt >= attempts {
                 return Err(failure);
             }
-            tokio::time::sleep(Backoff::peer().pause(attempt - 1, &self.entropy)).await;
+            let pause = Backoff::peer().pause(attempt - 1, &self.entropy);
+            tokio::time::sleep(pause.max(wished.unwrap_or_default().min(RETRY_AFTER_MAX))).await;
         }
     }
 }
@@ -235,9 +141,9 @@ fn slow(what: &str, address: &str, timeout: Duration) -> Failure {
     Failure::new(ErrorKind::Unavailable, message)
 }
 
-/// The job of an answer; an answer without one is a defect of the peer.
-pub(crate) fn present(job: Option<v1::Job>) -> Result<v1::Job> {
-    job.ok_or_else(|| Failure::new(ErrorKind::Internal, "the coordinator answered without a job"))
+/// What an answer is about; an answer without it is a defect of the peer. `what`: `job`, `worker`, …
+pub(crate) fn present<T>(what: &str, answered: Option<T>) -> Result<T> {
+    answered.ok_or_else(|| Failure::new(ErrorKind::Internal, format!("the coordinator answered without a {what}")))
 }
 
 #[cfg(test)]

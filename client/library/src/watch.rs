@@ -98,7 +98,7 @@ impl Follower {
         }
         let open = self.open.as_mut().expect("opened just above");
         match open.message().await {
-            Ok(Some(answer)) => present(answer.job),
+            Ok(Some(answer)) => present("job", answer.job),
             Ok(None) => {
                 let message = "the coordinator ended the watch before the job had ended; it may be restarting";
                 Err(Failure::new(ErrorKind::Unavailable, message))

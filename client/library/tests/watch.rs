@@ -166,3 +166,23 @@ async fn a_refusal_is_told_and_not_repeated() {
     let failure = client().get("j-1").await.expect_err("an answer without a job");
     assert_eq!(failure.kind, ErrorKind::Internal);
 }
+
+#[tokio::test]
+async fn a_job_is_paused_resumed_and_changed() {
+    let client = client();
+    assert_eq!(client.pause("j-1").await.expect("paused").state(), JobState::Paused);
+    assert_eq!(client.resume("j-1").await.expect("resumed").state(), JobState::Running);
+    let change = v1::UpdateJobRequest { job_id: "j-1".into(), workers_max: Some(0), ..Default::default() };
+    // What is not set does not travel: a limit of 0 and no word about a limit are two things.
+    assert_eq!(client.update(change).await.expect("changed").stage, "Some(0) None None");
+}
+
+#[tokio::test]
+async fn workers_and_clusters_are_told_what_to_do() {
+    let client = client();
+    assert!(client.drain_worker("w", false).await.expect("drains").draining);
+    assert!(!client.drain_worker("w", true).await.expect("works again").draining);
+    assert_eq!(client.clusters().await.expect("one")[0].name, "prod");
+    let limits = v1::ClusterLimits { ranges_max: 7, ..Default::default() };
+    assert_eq!(client.set_cluster_limits("prod", limits).await.expect("set").limits, Some(limits));
+}
