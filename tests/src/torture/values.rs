@@ -13,6 +13,11 @@ const VALUE_BYTES_MAX: usize = 600;
 /// What an IPv4 address in the form of IPv6 starts with.
 const MAPPED_V4_HEAD: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255];
 
+/// Whether a big integer has bytes in front that only repeat its sign.
+fn is_longer_than_needed(integer: &[u8]) -> bool {
+    matches!(integer, [0x00, next, ..] if *next < 0x80) || matches!(integer, [0xff, next, ..] if *next >= 0x80)
+}
+
 /// What a value may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Use {
@@ -80,10 +85,15 @@ impl Schema {
         let values = if usage == Use::Cell { native.values.clone() } else { native.distinct_values() };
         let short: Vec<Vec<u8>> =
             values.into_iter().filter(|value| (1..VALUE_BYTES_MAX).contains(&value.len())).collect();
-        // In a collection, a server keeps ::ffff:1.2.3.4 where it was set by its key, but makes it 1.2.3.4 where a whole
-        // map is added: one form can't be written back by the other.
-        let mapped = |value: &Vec<u8>| native.name == "inet" && value.starts_with(&MAPPED_V4_HEAD);
-        let short: Vec<Vec<u8>> = short.into_iter().filter(|value| usage == Use::Cell || !mapped(value)).collect();
+        // In a collection, a server keeps ::ffff:1.2.3.4, and a number with more bytes than it needs, where it was set by its
+        // key, but makes it 1.2.3.4 and the shortest number where a whole map is added: one can't be written by the other.
+        let kept = |value: &Vec<u8>| match native.name {
+            "inet" => !value.starts_with(&MAPPED_V4_HEAD),
+            "varint" => !is_longer_than_needed(value),
+            "decimal" => value.get(4..).is_none_or(|unscaled| !is_longer_than_needed(unscaled)),
+            _ => true,
+        };
+        let short: Vec<Vec<u8>> = short.into_iter().filter(|value| usage == Use::Cell || kept(value)).collect();
         // Often another number than the known ones, where any bytes of the length are one.
         let any_bytes = matches!(native.name, "int" | "bigint" | "blob" | "uuid" | "tinyint" | "smallint" | "date");
         let chosen = short.choose(random).cloned().unwrap_or_default();

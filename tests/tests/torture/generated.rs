@@ -46,7 +46,7 @@ async fn all_come_back(t: TestContext, seeds: Range<u64>) -> Result<()> {
     let mut wrong = Vec::new();
     for seed in &seeds {
         match comes_back(t.cluster(), *seed).await {
-            Ok(told) if !t.long => t.note(format!("seed {seed}: {told}")),
+            Ok(told) if !t.long || told.contains("can't read") => t.note(format!("seed {seed}: {told}")),
             Ok(_) => {}
             Err(error) => wrong.push(format!("seed {seed}: {}", shortened(&error))),
         }
@@ -77,11 +77,28 @@ fn shortened(error: &anyhow::Error) -> String {
     all.lines().filter(told).collect::<Vec<_>>().join("\n  ")
 }
 
+/// What nobody can read (Cassandra 5.0.6 fails on some static rows with a deleted element) must not be called backed up.
+async fn unreadable_is_not_backed_up(cluster: &TestCluster) -> Result<String> {
+    let bench = Workbench::new(cluster)?;
+    let run = bench.try_backup(KEYSPACE, &["--patience", "3s"]).await?.expect(1)?;
+    ensure!(
+        bench.files("backups")?.iter().all(|(name, _)| !name.ends_with("manifest.json")),
+        "a manifest stands: {run}"
+    );
+    Ok("the server can't read this keyspace, and its backup failed and left no manifest".to_owned())
+}
+
 async fn comes_back(cluster: &TestCluster, seed: u64) -> Result<String> {
     let session = cluster.session();
     cluster.drop_keyspace(OTHER).await?;
     let made = torture::make(cluster, KEYSPACE, seed).await.context("make the keyspace")?;
-    let before = read_keyspace(session, KEYSPACE).await.context("read what was made")?;
+    let before = match read_keyspace(session, KEYSPACE).await {
+        Ok(before) => before,
+        Err(error) if format!("{error:#}").contains("server-side bug") => {
+            return Ok(format!("{}; {error:#}", unreadable_is_not_backed_up(cluster).await?));
+        }
+        Err(error) => return Err(error.context("read what was made")),
+    };
     let schema_before = schema::read(session, KEYSPACE).await?;
     let bench = Workbench::new(cluster)?;
     let flags: &[&str] = match seed % 4 {
