@@ -3,8 +3,8 @@
 //! - [`cql`]: everything that touches the driver: connect, inspect, scan, load, capture and apply schema
 //! - [`schema`]: DDL without I/O
 //! - [`live`]: tables compared with a backup in the user's own process
-//! - [`lease_keeper`]: the worker's half of the lease protocol, pure
-//! - `link`: the gRPC link to the coordinator; `attend`: the loop around lease keeper, link and running work
+//! - `link`: the gRPC link to the coordinator; `attend`: the loop around the lease keeper, link and running work; `watch`: the
+//!   end of a lease as its work sees it
 //! - `execute`: one file an assignment
 //! - `places`: the clusters and repositories that this worker reaches, opened once
 //!
@@ -13,12 +13,12 @@
 mod attend;
 pub mod cql;
 mod execute;
-pub mod lease_keeper;
 mod link;
 pub mod live;
 mod places;
 pub mod schema;
 mod settings;
+mod watch;
 
 pub use attend::{Components, run};
 pub use settings::{SLOTS_MAX, Settings};

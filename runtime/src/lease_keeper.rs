@@ -114,6 +114,13 @@ impl LeaseKeeper {
         self.held.iter().map(|(assignment, held)| Lease { assignment: assignment.clone(), epoch: held.epoch })
     }
 
+    /// When the work of this lease must have stopped; nothing where it is not held.
+    #[must_use]
+    pub fn stops_at(&self, lease: &Lease) -> Option<Duration> {
+        let held = self.held.get(&lease.assignment).filter(|held| held.epoch == lease.epoch);
+        held.map(|held| held.stop_at)
+    }
+
     /// When the next tick is worth its while.
     #[must_use]
     pub fn next_tick(&self) -> Option<Duration> {
