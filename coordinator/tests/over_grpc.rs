@@ -17,10 +17,14 @@ use ringvault_proto::{
     pattern::Patterns,
     v1::{self, JobState, admin_client::AdminClient, assignment::Work, fleet_client::FleetClient, job_spec},
 };
-use ringvault_runtime::{clock::SystemClock, entropy::Entropy, net};
+use ringvault_runtime::{
+    clock::SystemClock,
+    entropy::Entropy,
+    net::{self, Channel},
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{service::Routes, transport::Channel};
+use tonic::service::Routes;
 
 /// A coordinator's process.
 struct Process {

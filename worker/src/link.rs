@@ -1,9 +1,12 @@
 //! The worker's calls to the coordinator. Calls about a lease are repeated while the coordinator can't be reached and
 //! the lease is held: every one of them may be repeated.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use ringvault_proto::{
@@ -11,11 +14,21 @@ use ringvault_proto::{
     error::{ErrorKind, Failure, Verdict},
     v1::{self, fleet_client::FleetClient},
 };
-use ringvault_runtime::{entropy::Entropy, retry::Backoff};
-use tokio_util::sync::CancellationToken;
-use tonic::{Status, transport::Channel};
+use ringvault_runtime::{
+    entropy::Entropy,
+    lease_keeper::Lease,
+    net::Channel,
+    retry::Backoff,
+    telemetry::metrics::{self, Retried},
+};
+use tonic::Status;
 
-use crate::lease_keeper::Lease;
+
+use crate::watch::LeaseWatch;
+
+/// Longest pause between two attempts to reach the coordinator: leases last some tens of seconds, and one that was started
+/// anew is to hear soon of the work that goes on.
+pub(crate) const RECONNECT_MAX: Duration = Duration::from_secs(3);
 
 /// The coordinator, as a worker calls it.
 #[derive(Clone, Debug)]
@@ -52,14 +65,14 @@ impl Link {
     }
 
     /// Says that an assignment can't be finished here.
-    pub(crate) async fn fail(&self, lease: &Lease, failure: Failure, cancelled: &CancellationToken) {
+    pub(crate) async fn fail(&self, lease: &Lease, failure: Failure, watch: &LeaseWatch) {
         let request = v1::FailRequest {
             worker_id: self.worker_id(),
             lease: Some(lease_message(lease)),
             failure: Some(failure.into()),
         };
         let told = self
-            .repeat(cancelled, || {
+            .repeat(watch, || {
                 let (mut client, request) = (self.client(), request.clone());
                 async move { client.fail(request).await.map(drop) }
             })
@@ -81,23 +94,27 @@ impl Link {
         }
     }
 
-    async fn complete(&self, request: &v1::CompleteRequest, cancelled: &CancellationToken) -> Result<bool, Failure> {
-        self.repeat(cancelled, || {
+    async fn complete(&self, request: &v1::CompleteRequest, watch: &LeaseWatch) -> Result<bool, Failure> {
+        self.repeat(watch, || {
             let (mut client, request) = (self.client(), request.clone());
             async move { client.complete(request).await.map(|answer| answer.into_inner().ended) }
         })
         .await
     }
 
-    /// Calls until an answer comes that another try would not change, or `cancelled` fires.
-    async fn repeat<T, F>(&self, cancelled: &CancellationToken, call: impl Fn() -> F) -> Result<T, Failure>
+    /// Calls until an answer comes that another try would not change, or the lease is over. Behind its end nothing is sent.
+    async fn repeat<T, F>(&self, watch: &LeaseWatch, call: impl Fn() -> F) -> Result<T, Failure>
     where
         F: Future<Output = Result<T, Status>>,
     {
         let mut attempt = 0;
         loop {
+            if watch.is_over() {
+                return Err(abandoned());
+            }
             let outcome = tokio::select! {
-                () = cancelled.cancelled() => return Err(abandoned()),
+                biased;
+                () = watch.over().cancelled() => return Err(abandoned()),
                 outcome = call() => outcome,
             };
             let failure = match outcome {
@@ -107,11 +124,12 @@ impl Link {
             if failure.kind.verdict() != Verdict::Retry {
                 return Err(failure);
             }
-            let pause = Backoff::peer().pause(attempt, &self.entropy);
+            let pause = Backoff::peer().pause(attempt, &self.entropy).min(RECONNECT_MAX);
+            metrics::retry(Retried::Call);
             tracing::debug!(error = %failure, ?pause, "the coordinator did not answer; trying again");
             attempt += 1;
             tokio::select! {
-                () = cancelled.cancelled() => return Err(abandoned()),
+                () = watch.over().cancelled() => return Err(abandoned()),
                 () = tokio::time::sleep(pause) => {}
             }
         }
@@ -123,13 +141,13 @@ impl Link {
 pub(crate) struct Reporter {
     link: Link,
     lease: Lease,
-    cancelled: CancellationToken,
+    watch: LeaseWatch,
     ended: Arc<AtomicBool>,
 }
 
 impl Reporter {
-    pub(crate) fn new(link: Link, lease: Lease, cancelled: CancellationToken) -> Self {
-        Self { link, lease, cancelled, ended: Arc::default() }
+    pub(crate) fn new(link: Link, lease: Lease, watch: LeaseWatch) -> Self {
+        Self { link, lease, watch, ended: Arc::default() }
     }
 
     pub(crate) fn lease(&self) -> &Lease {
@@ -148,7 +166,7 @@ impl Reporter {
         };
         fill(&mut request);
         let says_ended = request.ended;
-        let ended = self.link.complete(&request, &self.cancelled).await?;
+        let ended = self.link.complete(&request, &self.watch).await?;
         if says_ended && !ended {
             let message = format!("the coordinator still misses pieces of assignment {}", self.lease.assignment);
             return Err(Failure::new(ErrorKind::Internal, message));

@@ -20,10 +20,10 @@ use ringvault_proto::{
 };
 use ringvault_runtime::{
     entropy::Entropy,
-    net::{self, Tls},
+    net::{self, Channel, Tls},
     retry::Backoff,
 };
-use tonic::{Response, Status, transport::Channel};
+use tonic::{Response, Status};
 
 pub use self::jobs::Submitted;
 use crate::Result;

@@ -14,8 +14,8 @@ use ringvault_proto::{
     error::{ErrorKind, Failure, Verdict},
     v1::{self, admin_client::AdminClient},
 };
-use ringvault_runtime::{entropy::Entropy, retry::Backoff};
-use tonic::{Streaming, transport::Channel};
+use ringvault_runtime::{entropy::Entropy, net::Channel, retry::Backoff};
+use tonic::Streaming;
 
 use crate::{
     Result,

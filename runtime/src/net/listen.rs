@@ -20,11 +20,14 @@ use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tokio_util::sync::CancellationToken;
 use tonic::{
+    codegen::http,
     service::Routes,
-    transport::{Channel, Endpoint, Server, server::Connected},
+    transport::{Endpoint, Server, server::Connected},
 };
+use tracing::Span;
 
-use super::{Peer, tls::Tls};
+use super::{Channel, Peer, channel::TRACE_PARENT, refusal, tls::Tls};
+use crate::telemetry;
 
 /// Bytes that one direction of an in-memory connection buffers.
 const DUPLEX_BYTES: usize = 256 << 10;
@@ -69,7 +72,7 @@ impl InMemory {
                 Ok::<_, io::Error>(TokioIo::new(ours))
             }
         });
-        Endpoint::from_static("http://embedded.invalid").connect_with_connector_lazy(connector)
+        Channel::of(Endpoint::from_static("http://embedded.invalid").connect_with_connector_lazy(connector))
     }
 }
 
@@ -112,10 +115,21 @@ pub async fn serve(
         }
     };
     Server::builder()
+        .trace_fn(span_of)
         .add_routes(routes)
         .serve_with_incoming_shutdown(Incoming(incoming), shutdown.cancelled_owned())
         .await?;
     Ok(())
+}
+
+/// The span of a call that belongs to a trace; a call of none, as the polls and reports of idle workers are, begins none.
+fn span_of(request: &http::Request<()>) -> Span {
+    let header = request.headers().get(TRACE_PARENT).and_then(|value| value.to_str().ok());
+    let Some(parent) = header.filter(|parent| !telemetry::trace_id(parent).is_empty()) else { return Span::none() };
+    let method = request.uri().path().trim_start_matches('/');
+    let span = tracing::info_span!("call", otel.name = method, otel.kind = "server");
+    telemetry::continue_trace(&span, parent);
+    span
 }
 
 /// Accepts connections and greets each in a task of its own, so that nobody waits for another's handshake.
@@ -136,7 +150,9 @@ async fn greet(listener: TcpListener, tls: Tls, greeted: mpsc::Sender<Connection
                             let peer = Peer::Certified(address, identity);
                             let _ = greeted.send(Connection::Tls(Box::new(stream), peer)).await;
                         }
-                        Err(error) => tracing::warn!(%address, %error, "a connection was refused"),
+                        Err(error) => {
+                            tracing::warn!(%address, cause = refusal::of_peer(&error), "a connection was refused");
+                        }
                     }
                 });
             }

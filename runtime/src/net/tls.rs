@@ -17,7 +17,10 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
     server::WebPkiClientVerifier,
 };
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +30,8 @@ use super::peer::Identity;
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How long a handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a refused peer may take to hang up.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 /// The only protocol that is spoken (ALPN).
 const HTTP2: &[u8] = b"h2";
 
@@ -121,7 +126,15 @@ impl Tls {
         stream: TcpStream,
     ) -> io::Result<(tokio_rustls::server::TlsStream<TcpStream>, Identity)> {
         let acceptor = TlsAcceptor::from(self.current().server);
-        let stream = in_time(acceptor.accept(stream)).await?;
+        let greeting = acceptor.accept(stream).into_fallible();
+        let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, greeting).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err((error, stream))) => {
+                farewell(stream).await;
+                return Err(error);
+            }
+            Err(_elapsed) => return Err(late()),
+        };
         let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
         let identity = certificates.first().map(Identity::of);
         let identity = identity.ok_or_else(|| io::Error::other("the peer showed no certificate"))?;
@@ -139,10 +152,19 @@ impl Tls {
 }
 
 async fn in_time<T>(handshake: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
-        Ok(done) => done,
-        Err(_elapsed) => Err(io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long")),
-    }
+    tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await.unwrap_or_else(|_elapsed| Err(late()))
+}
+
+fn late() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long")
+}
+
+/// Lets a peer read why it was refused: a connection that is closed over unread bytes loses what was sent last.
+async fn farewell(mut stream: TcpStream) {
+    let _ = stream.shutdown().await;
+    let mut rest = [0_u8; 1024];
+    let drain = async { while stream.read(&mut rest).await.is_ok_and(|read| read > 0) {} };
+    let _ = tokio::time::timeout(FAREWELL_TIMEOUT, drain).await;
 }
 
 fn stamps(files: &TlsFiles) -> Stamps {

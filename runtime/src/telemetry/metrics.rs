@@ -3,6 +3,10 @@
 
 use std::time::Duration;
 
+use opentelemetry::KeyValue;
+
+use super::instruments::current;
+
 /// Where a worker's rows go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
@@ -12,6 +16,16 @@ pub enum Direction {
     Restore,
     /// Read to be compared.
     Verify,
+}
+
+impl Direction {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Backup => "backup",
+            Self::Restore => "restore",
+            Self::Verify => "verify",
+        }
+    }
 }
 
 /// What became of a chunk.
@@ -29,6 +43,18 @@ pub enum ChunkOutcome {
     Failed,
 }
 
+impl ChunkOutcome {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Reused => "reused",
+            Self::Restored => "restored",
+            Self::Verified => "verified",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// What was tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retried {
@@ -42,6 +68,17 @@ pub enum Retried {
     Call,
 }
 
+impl Retried {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Page => "page",
+            Self::Write => "write",
+            Self::Object => "object",
+            Self::Call => "call",
+        }
+    }
+}
+
 /// Why a worker goes slower than it could.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ThrottleCause {
@@ -53,34 +90,53 @@ pub enum ThrottleCause {
     Unavailable,
 }
 
+impl ThrottleCause {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Rate => "rate",
+            Self::Overloaded => "overloaded",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
 /// Counts rows that a worker finished, with their encoded bytes.
 pub fn rows(direction: Direction, rows: u64, encoded_bytes: u64) {
-    let _ = (direction, rows, encoded_bytes);
+    let Some(instruments) = current() else { return };
+    let labels = [KeyValue::new("direction", direction.label())];
+    instruments.rows.add(rows, &labels);
+    instruments.bytes.add(encoded_bytes, &labels);
 }
 
 /// Counts a chunk.
 pub fn chunk(outcome: ChunkOutcome) {
-    let _ = outcome;
+    let Some(instruments) = current() else { return };
+    instruments.chunks.add(1, &[KeyValue::new("outcome", outcome.label())]);
 }
 
 /// Records how long a page took, from the request to its last byte.
 pub fn page(took: Duration) {
-    let _ = took;
+    let Some(instruments) = current() else { return };
+    instruments.page_seconds.record(took.as_secs_f64(), &[]);
 }
 
 /// Counts something that was tried again.
 pub fn retry(what: Retried) {
-    let _ = what;
+    let Some(instruments) = current() else { return };
+    instruments.worker_retries.add(1, &[KeyValue::new("what", what.label())]);
 }
 
 /// Counts time that a slot stood still.
 pub fn throttled(cause: ThrottleCause, waited: Duration) {
-    let _ = (cause, waited);
+    let Some(instruments) = current() else { return };
+    instruments.throttled_seconds.add(waited.as_secs_f64(), &[KeyValue::new("cause", cause.label())]);
 }
 
 /// Says how many slots a worker has, and how many of them hold a lease now.
 pub fn slots(slots: u32, busy: u32) {
-    let _ = (slots, busy);
+    let Some(instruments) = current() else { return };
+    instruments.worker_slots.record(slots.into(), &[]);
+    instruments.slots_busy.record(busy.into(), &[]);
 }
 
 /// What a coordinator knows, to be told as gauges and totals.
@@ -106,8 +162,6 @@ pub struct Figures {
     pub workers: u64,
     /// Their slots.
     pub slots: u64,
-    /// Their slots that hold a lease.
-    pub slots_busy: u64,
 }
 
 /// The newest complete backup of a keyspace.
@@ -123,5 +177,7 @@ pub struct LastSuccess {
 
 /// Tells these figures until the next ones come.
 pub fn publish(figures: Figures) {
-    let _ = figures;
+    if let Some(instruments) = current() {
+        instruments.publish(figures);
+    }
 }
