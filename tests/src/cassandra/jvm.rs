@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use super::install::Installation;
-use super::{CassandraVersion, JMX_PORT_FIRST};
+use super::{CassandraVersion, JMX_PORT_FIRST, lane};
 
 /// Packages of the JDK that Cassandra reaches into, for code compiled against them.
 const EXPORTS: &[&str] = &[
@@ -68,7 +68,10 @@ pub(crate) fn arguments(installation: &Installation, node: usize, directory: &Pa
         format!("-Dcassandra.logdir={}", directory.display()),
         format!("-Dlogback.configurationFile={}/conf/logback.xml", directory.display()),
         format!("-Djava.io.tmpdir={}/tmp", directory.display()),
-        format!("-Dcassandra.jmx.local.port={}", JMX_PORT_FIRST + u16::try_from(node).expect("few nodes")),
+        format!(
+            "-Dcassandra.jmx.local.port={}",
+            JMX_PORT_FIRST + 4 * u16::from(lane()) + u16::try_from(node).expect("few nodes")
+        ),
         "-Dcassandra.ring_delay_ms=2000".into(),
         "-Dcassandra.skip_wait_for_gossip_to_settle=0".into(),
         "-Dcassandra.superuser_setup_delay_ms=0".into(),

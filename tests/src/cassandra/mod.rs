@@ -24,6 +24,12 @@ pub(crate) const STORAGE_PORT_TLS: u16 = 17001;
 /// JMX of the node `i` listens on this + i, on localhost only.
 pub(crate) const JMX_PORT_FIRST: u16 = 17190;
 
+/// The third part of the nodes' addresses: 0, or what `RINGVAULT_TEST_LANE` says. Two runs that have a lane and a cache
+/// (`RINGVAULT_CACHE`) of their own run beside each other.
+pub(crate) fn lane() -> u8 {
+    std::env::var("RINGVAULT_TEST_LANE").ok().and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
 /// The releases that Ringvault supports, one each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CassandraVersion {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::install::Installation;
-use super::{CQL_PORT, STORAGE_PORT, jvm};
+use super::{CQL_PORT, STORAGE_PORT, jvm, lane};
 
 /// Runs the command line given to it and kills it when its own standard input closes: the test process holds the other
 /// end, so a panic, an abort and a SIGKILL of it all end the node. Ends when the command ends.
@@ -137,7 +137,7 @@ impl Drop for Node {
 
 /// Loopback address of the node with this index.
 pub(crate) fn address(index: usize) -> String {
-    format!("127.0.0.{}", index + 1)
+    format!("127.0.{}.{}", lane(), index + 1)
 }
 
 /// SIGKILL to a process group that this process started.
