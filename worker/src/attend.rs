@@ -1,36 +1,52 @@
 //! The loop of a worker: one task owns the lease keeper and the running work. It reports, asks for work while slots are
 //! free, starts it, abandons it when its lease is lost, and gives everything back when it stops.
+//!
+//! A coordinator that is gone is waited for: running work goes on as long as its leases last, what it finishes is told when
+//! the coordinator is back, and no poll goes out before it has answered a report, since one that was started anew knows
+//! no worker.
+
+mod stream;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use futures::{StreamExt, stream::BoxStream};
 use ringvault_proto::{
     error::{Failure, Verdict},
     v1,
 };
-use ringvault_runtime::{clock::Clock, entropy::Entropy, retry::Backoff, tasks::Tasks};
+use ringvault_runtime::{
+    clock::Clock,
+    entropy::Entropy,
+    lease_keeper::{Action, Event, Lease, LeaseKeeper},
+    net::Channel,
+    retry::Backoff,
+    tasks::Tasks,
+    telemetry::{self, metrics},
+};
 use tokio::{sync::mpsc, task::JoinHandle};
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
+use self::stream::AttendStream;
 use crate::{
     execute::{self, Progress},
-    lease_keeper::{Action, Event, Lease, LeaseKeeper},
-    link::{Link, Reporter, lease_of},
+    link::{Link, RECONNECT_MAX, Reporter, lease_of},
     places::Places,
     settings::Settings,
+    watch::LeaseWatch,
 };
 
 /// The TTL before the coordinator says its own.
 const TTL_ASSUMED: Duration = Duration::from_secs(30);
 /// How long one poll for work may wait.
 const POLL_MS: u64 = 20_000;
-/// How long running work may take to end once it was told to.
-const DRAIN_GRACE: Duration = Duration::from_secs(10);
+/// How long giving leases back may take, of a worker that stops.
+const GIVE_BACK_GRACE: Duration = Duration::from_secs(3);
+/// How long threads may take to end once their work was abandoned.
+const DRAIN_GRACE: Duration = Duration::from_secs(5);
 /// How often progress is reported while work runs; leases need it only at a third of the TTL.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
-/// Reports that may wait to be sent.
-const REPORTS_QUEUED_MAX: usize = 4;
+/// Streams that break in a row before it is worth a warning.
+const BROKEN_BEFORE_WARNING: u32 = 5;
 
 /// What a worker is given to work with.
 #[derive(Clone, Debug)]
@@ -48,7 +64,7 @@ pub struct Components {
 pub async fn run(
     settings: Settings,
     components: Components,
-    channel: tonic::transport::Channel,
+    channel: Channel,
     shutdown: CancellationToken,
 ) -> Result<(), Failure> {
     settings.validate()?;
@@ -64,15 +80,13 @@ pub async fn run(
         running: BTreeMap::new(),
         proofs: Vec::new(),
         sequence: 0,
-        stream: None,
-        reconnects: 0,
-        reconnect_at: Duration::ZERO,
+        stream: AttendStream::new(),
         polling: None,
         poll_at: Duration::ZERO,
         polls_failed: 0,
         progress_at: Duration::ZERO,
         draining: false,
-        slots: usize::try_from(settings.slots).expect("at most SLOTS_MAX"),
+        slots: settings.slots,
         components,
         link,
         places,
@@ -112,12 +126,7 @@ enum Wake {
 struct Running {
     lease: Lease,
     progress: Arc<Progress>,
-    cancelled: CancellationToken,
-}
-
-struct AttendStream {
-    reports: mpsc::Sender<v1::AttendRequest>,
-    answers: BoxStream<'static, Result<v1::AttendResponse, Failure>>,
+    watch: LeaseWatch,
 }
 
 struct Attendance {
@@ -126,15 +135,13 @@ struct Attendance {
     running: BTreeMap<String, Running>,
     proofs: Vec<v1::Proof>,
     sequence: u64,
-    stream: Option<AttendStream>,
-    reconnects: u32,
-    reconnect_at: Duration,
+    stream: AttendStream,
     polling: Option<JoinHandle<()>>,
     poll_at: Duration,
     polls_failed: u32,
     progress_at: Duration,
     draining: bool,
-    slots: usize,
+    slots: u32,
     components: Components,
     link: Link,
     places: Arc<Places>,
@@ -145,77 +152,63 @@ struct Attendance {
 impl Attendance {
     async fn attend(mut self, mut mailbox: mpsc::Receiver<News>, shutdown: CancellationToken) {
         loop {
-            self.connect();
+            if self.stream.open(self.now(), &self.link) {
+                self.report();
+            }
             self.poll();
-            match self.wait(&mut mailbox, &shutdown).await {
-                Wake::Shutdown => break,
+            let wake = self.wait(&mut mailbox, &shutdown).await;
+            if matches!(wake, Wake::Shutdown) {
+                break;
+            }
+            // Whatever woke it: a process that stood still must see first what has ended meanwhile.
+            self.tick();
+            match wake {
                 Wake::News(news) => self.hear(news),
                 Wake::Answer(answer) => self.answered(answer),
-                Wake::Tick => self.tick(),
+                Wake::Tick | Wake::Shutdown => {}
             }
         }
-        self.leave().await;
+        self.leave(mailbox).await;
     }
 
     async fn wait(&mut self, mailbox: &mut mpsc::Receiver<News>, shutdown: &CancellationToken) -> Wake {
         let pause = self.pause();
-        let answer = async {
-            match self.stream.as_mut() {
-                Some(stream) => stream.answers.next().await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
+            biased; // work that ends since it was told to must not be taken for finished
             () = shutdown.cancelled() => Wake::Shutdown,
             Some(news) = mailbox.recv() => Wake::News(news),
-            answer = answer => Wake::Answer(answer),
+            answer = self.stream.next() => Wake::Answer(answer),
             () = tokio::time::sleep(pause) => Wake::Tick,
         }
     }
 
+    fn now(&self) -> Duration {
+        self.components.clock.now()
+    }
+
     /// Until the next thing that time alone brings.
     fn pause(&self) -> Duration {
-        let now = self.components.clock.now();
-        let reconnect = self.stream.is_none().then_some(self.reconnect_at);
+        let now = self.now();
         let poll = (self.polling.is_none() && self.poll_at > now).then_some(self.poll_at);
         let progress = (!self.running.is_empty()).then_some(self.progress_at);
-        let next = [self.keeper.next_tick(), reconnect, poll, progress].into_iter().flatten().min();
+        let next = [self.keeper.next_tick(), self.stream.due(), poll, progress].into_iter().flatten().min();
         next.map_or(PROGRESS_EVERY, |at| at.saturating_sub(now)).clamp(Duration::from_millis(5), PROGRESS_EVERY * 5)
     }
 
-    /// Opens the Attend stream where there is none; tonic connects lazily, so a failure shows as a broken stream.
-    fn connect(&mut self) {
-        let now = self.components.clock.now();
-        if self.stream.is_some() || now < self.reconnect_at {
-            return;
-        }
-        let (reports, outgoing) = mpsc::channel(REPORTS_QUEUED_MAX);
-        let mut client = self.link.client();
-        let opening = async move {
-            client.attend(ReceiverStream::new(outgoing)).await.map_err(|status| Failure::of_status(&status))
-        };
-        let answers = futures::stream::once(opening)
-            .flat_map(|opened| match opened {
-                Ok(answer) => {
-                    answer.into_inner().map(|item| item.map_err(|status| Failure::of_status(&status))).boxed()
-                }
-                Err(failure) => futures::stream::once(async { Err(failure) }).boxed(),
-            })
-            .boxed();
-        self.stream = Some(AttendStream { reports, answers });
-        self.report();
+    fn free_slots(&self) -> u32 {
+        self.slots.saturating_sub(u32::try_from(self.running.len()).unwrap_or(u32::MAX))
     }
 
     /// Asks for work while slots are free; one poll at a time.
     fn poll(&mut self) {
-        let free = self.slots.saturating_sub(self.running.len());
         let idle = self.polling.as_ref().is_none_or(JoinHandle::is_finished);
-        if self.draining || free == 0 || !idle || self.components.clock.now() < self.poll_at {
+        let free = self.free_slots();
+        if self.draining || free == 0 || !idle || !self.stream.is_attended() || self.now() < self.poll_at {
             return;
         }
         let request = v1::LeaseRequest {
             worker_id: self.link.worker_id(),
-            assignments_max: u32::try_from(free).unwrap_or(u32::MAX),
+            assignments_max: free,
             wait_ms: POLL_MS,
             proofs: std::mem::take(&mut self.proofs),
         };
@@ -243,19 +236,21 @@ impl Attendance {
             }
             News::Leased(Err(failure)) => {
                 self.polling = None;
-                self.poll_at =
-                    self.components.clock.now() + Backoff::peer().pause(self.polls_failed, self.link.entropy());
+                let pause = Backoff::peer().pause(self.polls_failed, self.link.entropy()).min(RECONNECT_MAX);
+                self.poll_at = self.now() + pause;
                 self.polls_failed += 1;
-                if self.polls_failed == 5 {
-                    tracing::warn!(error = %failure, "the coordinator does not answer; trying on");
-                }
+                tracing::debug!(error = %failure, ?pause, "asking for work failed; asking again");
             }
             News::Proved(proofs) => {
                 self.polling = None;
                 self.proofs.extend(proofs);
             }
             News::Ended(lease) => {
-                self.running.remove(lease.assignment.as_str());
+                // a later lease of the same assignment may run already
+                if self.running.get(lease.assignment.as_str()).is_some_and(|running| running.lease == lease) {
+                    self.running.remove(lease.assignment.as_str());
+                }
+                metrics::slots(self.slots, self.slots - self.free_slots());
                 self.apply(Event::Ended(lease));
             }
         }
@@ -288,40 +283,50 @@ impl Attendance {
             None => return tracing::error!("refused an assignment without a lease"),
         };
         let ttl = Duration::from_millis(assignment.lease_ttl_ms.max(1));
-        let cancelled = self.tasks.cancelled().child_token();
+        let clock = self.components.clock.clone();
+        let watch = LeaseWatch::new(clock.clone(), self.now() + ttl, self.tasks.cancelled().child_token());
         let progress = Arc::new(Progress::default());
-        let running = Running { lease: lease.clone(), progress: progress.clone(), cancelled: cancelled.clone() };
+        let running = Running { lease: lease.clone(), progress: progress.clone(), watch: watch.clone() };
         if let Some(older) = self.running.insert(lease.assignment.to_string(), running) {
-            older.cancelled.cancel();
+            older.watch.end();
         }
+        let allowance = assignment.allowance.clone().unwrap_or_default();
+        let pace = self.places.pace(&assignment.job_id, &allowance, &clock);
         self.apply(Event::Granted { lease: lease.clone(), ttl });
-        let reporter = Reporter::new(self.link.clone(), lease.clone(), cancelled.clone());
+        metrics::slots(self.slots, self.slots - self.free_slots());
         let context = execute::Context {
             places: self.places.clone(),
-            clock: self.components.clock.clone(),
+            pace,
+            clock: clock.clone(),
             entropy: self.components.entropy.clone(),
             tasks: self.tasks.clone(),
             progress,
-            reporter,
+            reporter: Reporter::new(self.link.clone(), lease.clone(), watch.clone()),
         };
-        let (link, events, clock) = (self.link.clone(), self.events.clone(), self.components.clock.clone());
-        self.tasks.spawn(async move {
+        let span = tracing::info_span!(
+            "shard",
+            job = assignment.job_id,
+            assignment = %lease.assignment,
+            table = execute::table_of(&assignment),
+            epoch = lease.epoch.0,
+        );
+        telemetry::continue_trace(&span, &assignment.trace_parent);
+        let (link, events) = (self.link.clone(), self.events.clone());
+        let work = async move {
             let began = clock.now();
-            let outcome = tokio::select! {
-                outcome = execute::execute(context, assignment) => outcome,
-                () = cancelled.cancelled() => Err(crate::link::abandoned()),
-            };
+            let outcome = watch.guard(execute::execute(context, assignment)).await;
             let took = clock.now().saturating_sub(began);
             tracing::debug!(assignment = %lease.assignment, ?took, ok = outcome.is_ok(), "work ended");
             if let Err(failure) = outcome {
-                tell(&link, &lease, failure, &cancelled).await;
+                tell(&link, &lease, failure, &watch).await;
             }
             let _ = events.send(News::Ended(lease)).await;
-        });
+        };
+        self.tasks.spawn(work.instrument(span));
     }
 
     fn apply(&mut self, event: Event) {
-        let now = self.components.clock.now();
+        let now = self.now();
         for action in self.keeper.apply(now, event) {
             match action {
                 Action::Report => self.report(),
@@ -330,26 +335,32 @@ impl Attendance {
                         && running.lease == lease
                     {
                         tracing::info!(assignment = %lease.assignment, epoch = %lease.epoch, "lease lost, work abandoned");
-                        running.cancelled.cancel();
+                        running.watch.end();
                     }
                 }
             }
         }
+        for running in self.running.values() {
+            if let Some(stop_at) = self.keeper.stops_at(&running.lease) {
+                running.watch.extend(stop_at);
+            }
+        }
     }
 
+    /// Reports what goes on. A lease whose work was abandoned is not named: it is not to be renewed.
     fn report(&mut self) {
-        let Some(stream) = self.stream.as_ref() else { return };
+        let now = self.now();
         let sequence = self.sequence + 1;
+        let held = self.running.values().filter(|running| !running.watch.is_over());
         let report = v1::AttendRequest {
             hello: Some(self.hello.clone()),
             sequence,
-            leases: self.running.values().map(|running| running.progress.message(&running.lease)).collect(),
+            leases: held.map(|running| running.progress.message(&running.lease)).collect(),
             draining: self.draining,
         };
-        if stream.reports.try_send(report).is_ok() {
+        self.progress_at = now + PROGRESS_EVERY;
+        if self.stream.send(report) {
             self.sequence = sequence;
-            self.progress_at = self.components.clock.now() + PROGRESS_EVERY;
-            let now = self.components.clock.now();
             self.keeper.apply(now, Event::Reported { sequence });
         }
     }
@@ -357,56 +368,81 @@ impl Attendance {
     fn answered(&mut self, answer: Option<Result<v1::AttendResponse, Failure>>) {
         let failure = match answer {
             Some(Ok(answer)) => {
-                self.reconnects = 0;
+                if self.stream.answered() {
+                    self.poll_at = Duration::ZERO;
+                    self.polls_failed = 0;
+                }
                 return self.acknowledged(&answer);
             }
             Some(Err(failure)) => Some(failure),
             None => None,
         };
-        tracing::debug!(error = ?failure, "the link to the coordinator broke; connecting again");
-        self.stream = None;
-        self.reconnect_at = self.components.clock.now() + Backoff::peer().pause(self.reconnects, self.link.entropy());
-        self.reconnects = self.reconnects.saturating_add(1);
+        let pause = self.stream.broke(self.now(), self.link.entropy());
+        if self.stream.broken() == BROKEN_BEFORE_WARNING {
+            let error = failure.as_ref().map(ToString::to_string).unwrap_or_default();
+            tracing::warn!(error, "the coordinator can't be reached; trying on");
+        } else {
+            tracing::debug!(error = ?failure, ?pause, "the link to the coordinator broke; connecting again");
+        }
     }
 
     fn acknowledged(&mut self, answer: &v1::AttendResponse) {
         let leases = |messages: &[v1::LeaseId]| messages.iter().filter_map(|lease| lease_of(lease).ok()).collect();
-        self.draining |= answer.drain;
-        let event = Event::Acknowledged {
+        for allowance in &answer.allowances {
+            self.places.allow(allowance);
+        }
+        self.apply(Event::Acknowledged {
             sequence: answer.acknowledged,
             renewed: leases(&answer.renewed),
             lost: leases(&answer.lost),
             ttl: Duration::from_millis(answer.lease_ttl_ms.max(1)),
-        };
-        self.apply(event);
+        });
+        let draining = (self.draining || answer.drain) && !answer.undrain;
+        if draining != self.draining {
+            let (message, held) =
+                (if draining { "told to take no more work" } else { "takes work again" }, self.running.len());
+            tracing::info!(held, "{message}");
+            self.draining = draining;
+            self.report(); // from now on it says so itself, to a coordinator that was started anew too
+        }
     }
 
     fn tick(&mut self) {
         self.apply(Event::Tick);
-        if !self.running.is_empty() && self.components.clock.now() >= self.progress_at {
+        if !self.running.is_empty() && self.now() >= self.progress_at {
             self.report();
         }
     }
 
-    /// Stops all work, waits for it, and gives its leases back.
-    async fn leave(mut self) {
-        let leases: Vec<Lease> = self.running.values().map(|running| running.lease.clone()).collect();
-        self.stream = None;
-        if !self.tasks.drain(DRAIN_GRACE).await {
-            tracing::warn!("some work did not end in time; its leases end by themselves");
+    /// Abandons all work, gives its leases back at once, and waits for what still runs.
+    async fn leave(mut self, mut mailbox: mpsc::Receiver<News>) {
+        self.tasks.cancelled().cancel();
+        let mut leases: Vec<Lease> = self.keeper.held().collect();
+        while let Ok(news) = mailbox.try_recv() {
+            if let News::Leased(Ok(answer)) = news {
+                // granted, but never begun
+                leases.extend(answer.assignments.iter().filter_map(|a| lease_of(a.lease.as_ref()?).ok()));
+            }
         }
-        let _ = tokio::time::timeout(DRAIN_GRACE, self.link.give_back(&leases, true)).await;
+        drop(mailbox); // nobody hears of ends any more
+        self.stream.close();
+        if tokio::time::timeout(GIVE_BACK_GRACE, self.link.give_back(&leases, true)).await.is_err() {
+            tracing::info!(leases = leases.len(), "the coordinator can't be reached; the leases end by themselves");
+        }
+        if !self.tasks.drain(DRAIN_GRACE).await {
+            tracing::warn!("some work did not end in time");
+        }
         tracing::info!(leases = leases.len(), "worker has left");
     }
 }
 
 /// Tells the coordinator how work ended early, unless nobody waits for it any more.
-async fn tell(link: &Link, lease: &Lease, failure: Failure, cancelled: &CancellationToken) {
+async fn tell(link: &Link, lease: &Lease, failure: Failure, watch: &LeaseWatch) {
     match failure.kind.verdict() {
         Verdict::Abandon => {}
         Verdict::Retry | Verdict::Stop => {
             tracing::info!(error = %failure, assignment = %lease.assignment, "work failed");
-            link.fail(lease, failure, cancelled).await;
+            link.fail(lease, failure, watch).await;
         }
     }
 }

@@ -19,11 +19,10 @@ use ringvault_proto::{
     error::{ErrorKind, Failure},
     v1::{self, assignment::Work},
 };
-use ringvault_runtime::{clock::Clock, entropy::Entropy, tasks::Tasks};
+use ringvault_runtime::{clock::Clock, entropy::Entropy, lease_keeper::Lease, tasks::Tasks};
 
 use crate::{
     cql::{pace::Pace, scan::TableScan},
-    lease_keeper::Lease,
     link::{Reporter, lease_message},
     places::Places,
 };
@@ -32,6 +31,8 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct Context {
     pub(crate) places: Arc<Places>,
+    /// Of the assignment's job.
+    pub(crate) pace: Arc<Pace>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Entropy,
     pub(crate) tasks: Tasks,
@@ -45,7 +46,8 @@ pub(crate) struct Progress {
     pub(crate) rows: AtomicU64,
     pub(crate) encoded_bytes: AtomicU64,
     pub(crate) retries: AtomicU64,
-    scan: OnceLock<(TableScan, Arc<Pace>)>,
+    pace: OnceLock<Arc<Pace>>,
+    scan: OnceLock<TableScan>,
     waiting: Mutex<String>,
 }
 
@@ -55,10 +57,15 @@ impl Progress {
         self.encoded_bytes.fetch_add(encoded_bytes, Ordering::Relaxed);
     }
 
-    /// Lets the progress tell what a scan waits for and what slows it down.
-    pub(crate) fn follow(&self, scan: &TableScan, pace: &Arc<Pace>) {
+    /// Lets the progress tell what slows the work down.
+    pub(crate) fn heed(&self, pace: &Arc<Pace>) {
+        let _ = self.pace.set(pace.clone()); // an execution has one
+    }
+
+    /// Lets the progress tell what a scan waits for.
+    pub(crate) fn follow(&self, scan: &TableScan) {
         // one scan an execution; a second one would only tell less
-        let _ = self.scan.set((scan.clone(), pace.clone()));
+        let _ = self.scan.set(scan.clone());
     }
 
     /// Tells what work without a scan waits for; an empty text ends the wait.
@@ -68,15 +75,15 @@ impl Progress {
 
     pub(crate) fn message(&self, lease: &Lease) -> v1::LeaseProgress {
         let scan = self.scan.get();
-        let reading = scan.map_or(0, |(scan, _)| scan.retries());
+        let reading = scan.map_or(0, TableScan::retries);
         v1::LeaseProgress {
             lease: Some(lease_message(lease)),
             rows: self.rows.load(Ordering::Relaxed),
             encoded_bytes: self.encoded_bytes.load(Ordering::Relaxed),
             retries: self.retries.load(Ordering::Relaxed) + reading,
-            throttle: scan.map(|(_, pace)| pace.throttle().to_owned()).unwrap_or_default(),
+            throttle: self.pace.get().map(|pace| pace.throttle().to_owned()).unwrap_or_default(),
             waiting: match scan {
-                Some((scan, _)) => scan.waiting(),
+                Some(scan) => scan.waiting(),
                 None => self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             },
         }
@@ -92,6 +99,9 @@ pub(crate) async fn execute(context: Context, mut assignment: v1::Assignment) ->
         let message = "the assignment holds no work that this version knows; update the worker";
         return Err(Failure::new(ErrorKind::Invalid, message));
     };
+    if moves_rows(&work) {
+        context.progress.heed(&context.pace);
+    }
     match work {
         Work::Inspect(work) => inspect::inspect(&context, &assignment, work).await,
         Work::Capture(work) => schema::capture(&context, &assignment, work).await,
@@ -100,6 +110,27 @@ pub(crate) async fn execute(context: Context, mut assignment: v1::Assignment) ->
         Work::Restore(work) => Box::pin(restore::restore(&context, &assignment, work)).await,
         Work::Verify(work) => Box::pin(verify::verify(&context, &assignment, work)).await,
     }
+}
+
+/// Whether the job's pace bounds it.
+fn moves_rows(work: &Work) -> bool {
+    match work {
+        Work::Dump(_) | Work::Restore(_) => true,
+        Work::Verify(work) => work.against() == v1::verify_shard::Against::Cluster,
+        Work::Inspect(_) | Work::Capture(_) | Work::Apply(_) => false,
+    }
+}
+
+/// For people: the table that an assignment is about, or nothing.
+pub(crate) fn table_of(assignment: &v1::Assignment) -> String {
+    let table = match &assignment.work {
+        Some(Work::Dump(work)) => work.table.as_ref(),
+        Some(Work::Restore(work)) => work.table.as_ref(),
+        Some(Work::Verify(work)) => work.table.as_ref(),
+        Some(Work::Inspect(_) | Work::Capture(_) | Work::Apply(_)) | None => None,
+    };
+    let name = table.and_then(|table| table.table.as_ref());
+    name.map(|name| format!("{}.{}", name.keyspace, name.table)).unwrap_or_default()
 }
 
 /// The error of a blocking task that did not end by itself.

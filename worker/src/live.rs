@@ -93,8 +93,13 @@ impl LiveCluster {
         (clock, entropy, tasks): (Arc<dyn Clock>, Entropy, Tasks),
     ) -> Result<Self, Failure> {
         let cluster = Arc::new(Cluster::connect(profile).await?);
-        let (rows, bytes) = (options.rows_per_second_max, options.bytes_per_second_max);
-        let pace = Pace::new(options.pace, rows, bytes, clock.clone());
+        let allowance = v1::Allowance {
+            pace: options.pace.into(),
+            rows_per_second_max: options.rows_per_second_max,
+            bytes_per_second_max: options.bytes_per_second_max,
+            ..v1::Allowance::default()
+        };
+        let pace = Pace::new(&allowance, clock.clone());
         Ok(Self { cluster, pace, clock, entropy, tasks, options })
     }
 
@@ -261,8 +266,8 @@ impl std::fmt::Debug for LiveTable {
 struct Collected(tokio::sync::Mutex<Vec<Sums>>);
 
 impl PieceStore<Summed> for Collected {
-    async fn store(&self, summed: Vec<Summed>) -> Result<(), Failure> {
-        self.0.lock().await.extend(summed.into_iter().map(|piece| piece.sums));
+    async fn store(&self, summed: Vec<(tracing::Span, Summed)>) -> Result<(), Failure> {
+        self.0.lock().await.extend(summed.into_iter().map(|(_, piece)| piece.sums));
         Ok(())
     }
 }

@@ -30,14 +30,18 @@ pub(crate) struct Places {
     paces: std::sync::Mutex<VecDeque<(String, Arc<Pace>)>>,
 }
 
-/// Jobs whose pace is remembered; the oldest is forgotten first and would start anew.
+/// Jobs whose pace is remembered. Beyond it the oldest that nothing uses is forgotten, and would learn anew.
 const PACES_MAX: usize = 64;
 
 impl Places {
     pub(crate) fn new(settings: &Settings) -> Self {
         Self {
             worker: settings.name.clone(),
-            cluster_profiles: settings.clusters.clone(),
+            cluster_profiles: settings
+                .clusters
+                .iter()
+                .map(|(name, profile)| (name.clone(), settings.near(profile)))
+                .collect(),
             repository_profiles: settings.repositories.clone(),
             clusters: Mutex::default(),
             repositories: Mutex::default(),
@@ -80,25 +84,33 @@ impl Places {
         Ok(repository)
     }
 
-    /// How hard the assignment's job leans on its cluster: one pace for all of the job's work here, so that its limits on
-    /// ranges in flight hold for the worker. An assignment with a rate of its own has a pace of its own.
-    pub(crate) fn pace(&self, assignment: &v1::Assignment, clock: &Arc<dyn Clock>) -> Arc<Pace> {
-        let allowance = assignment.allowance.clone().unwrap_or_default();
-        let (rows, bytes) = (allowance.rows_per_second_max, allowance.bytes_per_second_max);
-        let fresh = || Pace::new(allowance.pace(), rows, bytes, clock.clone());
-        if rows > 0 || bytes > 0 {
-            return fresh();
-        }
-        let mut paces = self.paces.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some((_, pace)) = paces.iter().find(|(job, _)| *job == assignment.job_id) {
+    /// How hard a job leans on its cluster: one pace for all of its work here, so that its limits hold for the worker. An
+    /// assignment says what is allowed now, as later reports do.
+    pub(crate) fn pace(&self, job_id: &str, allowance: &v1::Allowance, clock: &Arc<dyn Clock>) -> Arc<Pace> {
+        let mut paces = self.paces();
+        if let Some((_, pace)) = paces.iter().find(|(job, _)| job == job_id) {
+            pace.allow(allowance);
             return pace.clone();
         }
-        if paces.len() == PACES_MAX {
-            paces.pop_front();
+        if paces.len() >= PACES_MAX
+            && let Some(idle) = paces.iter().position(|(_, pace)| Arc::strong_count(pace) == 1)
+        {
+            paces.remove(idle);
         }
-        let pace = fresh();
-        paces.push_back((assignment.job_id.clone(), pace.clone()));
+        let pace = Pace::new(allowance, clock.clone());
+        paces.push_back((job_id.to_owned(), pace.clone()));
         pace
+    }
+
+    /// What a job may ask of its cluster from now on.
+    pub(crate) fn allow(&self, allowance: &v1::Allowance) {
+        if let Some((_, pace)) = self.paces().iter().find(|(job, _)| *job == allowance.job_id) {
+            pace.allow(allowance);
+        }
+    }
+
+    fn paces(&self) -> std::sync::MutexGuard<'_, VecDeque<(String, Arc<Pace>)>> {
+        self.paces.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Answers a probe: what stands in the nonce object of the job.
@@ -123,5 +135,43 @@ impl Places {
             probe.job_id.parse().map_err(|_| Failure::new(ErrorKind::Invalid, "the probe names no job"))?;
         let repository = self.repository(&probe.repository).await?;
         Ok(repository.read_probe(&job).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringvault_runtime::clock::ManualClock;
+
+    use super::*;
+
+    fn places() -> Places {
+        let profile = ClusterProfile::of_hosts(["h"]);
+        Places::new(&Settings {
+            name: "w".into(),
+            slots: 1,
+            data_center: "eu".into(),
+            clusters: [("c".to_owned(), profile)].into(),
+            repositories: BTreeMap::new(),
+        })
+    }
+
+    #[test]
+    fn a_job_keeps_its_pace_as_long_as_something_uses_it_and_a_little_longer() {
+        let (places, clock) = (places(), Arc::new(ManualClock::at(0)) as Arc<dyn Clock>);
+        let pace = |n: usize| places.pace(&format!("job{n}"), &v1::Allowance::default(), &clock);
+        let used = pace(0);
+        let forgotten = Arc::downgrade(&pace(1));
+        for n in 2..=PACES_MAX {
+            pace(n);
+        }
+        assert!(Arc::ptr_eq(&used, &pace(0)));
+        assert!(forgotten.upgrade().is_none());
+        assert!(Arc::ptr_eq(&pace(2), &pace(2)));
+    }
+
+    #[test]
+    fn the_workers_data_centre_is_near_in_its_clusters() {
+        let profile = &places().cluster_profiles["c"];
+        assert_eq!((profile.local_dc.as_deref(), profile.near_dc.as_deref()), (None, Some("eu")));
     }
 }

@@ -16,7 +16,8 @@ pub struct Settings {
     pub name: String,
     /// Assignments at once, 1 to [`SLOTS_MAX`].
     pub slots: u32,
-    /// Data centre it stands in; may be empty.
+    /// Data centre it stands in; may be empty. Clusters that have one of this name and whose profile names no local one are
+    /// read and written there.
     pub data_center: String,
     /// Clusters it can reach, by profile name. They hold the database's secrets.
     pub clusters: BTreeMap<String, ClusterProfile>,
@@ -25,6 +26,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// A profile as this worker uses it.
+    pub(crate) fn near(&self, profile: &ClusterProfile) -> ClusterProfile {
+        let near_dc = Some(self.data_center.clone()).filter(|name| !name.is_empty());
+        ClusterProfile { near_dc, ..profile.clone() }
+    }
+
     /// Checks what can be checked without I/O.
     ///
     /// # Errors

@@ -150,6 +150,9 @@ pub(crate) async fn local_dc(
     if let [only] = &existing[..] {
         return Ok(only.clone());
     }
+    if let Some(near) = profile.near_dc.as_ref().filter(|near| existing.contains(near)) {
+        return Ok(near.clone());
+    }
     topology::contact_dc(state, points).await.ok_or_else(|| {
         Error::invalid(format!(
             "it can't be told which data centre is near; give --local-dc, one of {}",

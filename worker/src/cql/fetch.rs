@@ -5,7 +5,10 @@ use std::{ops::ControlFlow, sync::Arc, time::Duration};
 use bytes::Bytes;
 use ringvault_archive::{table::ColumnRole, token::token_of};
 use ringvault_proto::{error::Verdict, token::TokenRange};
-use ringvault_runtime::retry::Backoff;
+use ringvault_runtime::{
+    retry::Backoff,
+    telemetry::metrics::{self, Retried},
+};
 use scylla::{
     client::session::Session,
     deserialize::row::ColumnIterator,
@@ -22,6 +25,7 @@ use uuid::Uuid;
 use super::{
     cluster::NodesInOrder,
     errors::{Error, Reason, Result, Values},
+    pace::{Cost, Share},
     page::{Page, PageShape},
     reader::Step,
     scan::Shared,
@@ -32,6 +36,9 @@ const SMALL_PAGE_ROWS: u32 = 10;
 
 /// Failures of replicas over a small page before the range is halved.
 const FAILURES_BEFORE_SPLIT: u32 = 2;
+
+/// No limit on what a page takes.
+const FREE: Share = Share { rows: u64::MAX, bytes: u64::MAX };
 
 /// A page, and how many rows the next may have.
 #[derive(Debug)]
@@ -118,6 +125,7 @@ impl Fetch {
                 }
             }
             self.shared.status.retried(&error.to_string());
+            metrics::retry(Retried::Page);
             tokio::time::sleep(backoff.pause(attempt, &self.shared.options.entropy)).await;
             attempt = attempt.saturating_add(1);
         }
@@ -126,16 +134,21 @@ impl Fetch {
     /// One attempt; a failure comes with the number of rows that were asked for.
     async fn attempt(&self, attempt: u32, what: &str) -> Result<Outcome, (u32, Error)> {
         let shared = &*self.shared;
-        let page_rows = shared.page_rows(self.rows_max).max(1);
-        let failed = |error| (page_rows, error);
+        let failed = |error| (shared.page_rows(self.rows_max, FREE), error);
         let statement = shared.statement(&self.step).await.map_err(failed)?;
         let nodes = self.nodes(attempt);
         let Some(host) = nodes.first().copied() else {
             let why = format!("{what} failed: no node of data centre {} is connected", shared.route.local_dc);
             return Err(failed(Error::unavailable(why)));
         };
+        let mut page_rows = 0;
+        let expect = |share| {
+            page_rows = shared.page_rows(self.rows_max, share);
+            shared.page_cost(page_rows)
+        };
+        let permit = shared.options.pace.page(host, expect).await;
+        let failed = |error| (page_rows, error);
         let bound = self.bind(statement, page_rows, nodes).map_err(failed)?;
-        let permit = shared.options.pace.enter(host).await;
         let clock = shared.cluster.clock();
         let now_unix_s = shared.cluster.database_unix_ms(host).await.map_err(failed)?.div_euclid(1000);
         let sent = clock.now();
@@ -154,11 +167,11 @@ impl Fetch {
             _ => Arc::clone(&shared.selection.shape),
         };
         let page = page_of(&rows, shape, now_unix_s, what).map_err(failed)?;
-        permit.answered(clock.now().saturating_sub(sent), page.bytes());
+        permit
+            .answered(clock.now().saturating_sub(sent), Cost { rows: page.rows() as u64, bytes: page.bytes() as u64 });
         if !matches!(self.step, Step::KeysBehind { .. }) {
             shared.learn(page.rows(), page.bytes());
         }
-        shared.options.pace.spend(page.rows() as u64, page.bytes() as u64);
         shared.cluster.count_read(page.host(), page.rows() as u64);
         Ok(Outcome::Page(page, more))
     }

@@ -47,6 +47,7 @@ use self::{
 use super::{
     Cluster,
     errors::{Error, Result},
+    pace::Pace,
     rows::Question,
     topology,
 };
@@ -82,12 +83,8 @@ pub struct LoadOptions {
     pub rules: v1::RowRules,
     /// Epoch of the lease.
     pub epoch: u64,
-    /// How many writes may be under way.
-    pub pace: v1::Pace,
-    /// Of this loader; 0: none.
-    pub rows_per_second_max: u64,
-    /// Of this loader, counted as encoded by the server; 0: none.
-    pub bytes_per_second_max: u64,
+    /// How hard the cluster is leaned on. Bytes are counted as the server takes them.
+    pub pace: Arc<Pace>,
 }
 
 /// What was written.
@@ -178,7 +175,7 @@ impl Loader {
             clock: clock.clone(),
             ahead_ms,
             entropy: entropy.clone(),
-            rate: send::Rate::new(options.rows_per_second_max, options.bytes_per_second_max),
+            pace: options.pace.clone(),
             turn: std::sync::atomic::AtomicUsize::new(0),
         };
         Ok(Arc::new(Self {
@@ -186,7 +183,7 @@ impl Loader {
             limits: limits::limits(&settings, options.batch_rows_max),
             ring: cluster.ring().tokens().iter().map(|(token, _)| token.0).collect(),
             sender,
-            window: Mutex::new(Window::new(options.pace)),
+            window: Mutex::new(Window::new()),
         }))
     }
 }

@@ -57,6 +57,9 @@ pub struct ClusterProfile {
     /// The data centre that answers; found by itself where it is not named.
     #[serde(default)]
     pub local_dc: Option<String>,
+    /// The data centre that answers where none is named and the cluster has this one: where the worker stands.
+    #[serde(skip)]
+    pub near_dc: Option<String>,
     /// Longest wait for one answer, in seconds; fractions are allowed.
     #[serde(default = "request_timeout", rename = "timeout_s", deserialize_with = "seconds")]
     pub request_timeout: Duration,
@@ -100,6 +103,7 @@ impl ClusterProfile {
             password: None,
             password_file: None,
             local_dc: None,
+            near_dc: None,
             request_timeout: REQUEST_TIMEOUT,
             tls: None,
         }

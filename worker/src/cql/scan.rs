@@ -28,7 +28,7 @@ use super::{
     consistency,
     errors::{Error, Result},
     lines::Position,
-    pace::Pace,
+    pace::{Cost, Pace, Share},
     reader::Step,
     ring::Piece,
     select::{Selection, Statements, select},
@@ -42,6 +42,9 @@ pub const PAGE_BYTES: u64 = 1 << 20;
 
 /// Rows a page, at most, where the request doesn't say.
 pub const FETCH_SIZE: u32 = 5000;
+
+/// Bytes of a row as long as no page has shown them, where bytes are limited.
+const ROW_BYTES_GUESS: f64 = 1024.0;
 
 /// A range is cut where replicas change only if a piece is estimated to hold so many bytes: enough that reading it from
 /// an owner saves more than its round trip costs.
@@ -254,9 +257,14 @@ impl Shared {
         consistency(self.options.read_consistency)
     }
 
-    /// Rows to ask for, where the reader asks for `rows_max` at most.
-    pub(crate) fn page_rows(&self, rows_max: u32) -> u32 {
-        lock(&self.mean_row).page_rows().min(rows_max)
+    /// Rows to ask for, at least one, where the reader asks for `rows_max` at most and a page should take no more than `share`.
+    pub(crate) fn page_rows(&self, rows_max: u32, share: Share) -> u32 {
+        lock(&self.mean_row).page_rows(share).min(rows_max).max(1)
+    }
+
+    /// What a page of so many rows takes, as far as pages have shown.
+    pub(crate) fn page_cost(&self, page_rows: u32) -> Cost {
+        Cost { rows: page_rows.into(), bytes: lock(&self.mean_row).bytes_of(page_rows) }
     }
 
     pub(crate) fn fetch_size(&self) -> u32 {
@@ -314,8 +322,18 @@ impl MeanRow {
     }
 
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)] // clamped
-    fn page_rows(self) -> u32 {
-        self.0.map_or(FIRST_PAGE_ROWS, |mean| (PAGE_BYTES as f64 / mean).clamp(1.0, f64::from(u32::MAX)) as u32)
+    fn page_rows(self, share: Share) -> u32 {
+        let bytes = share.bytes.min(PAGE_BYTES) as f64;
+        let rows = match self.0 {
+            Some(mean) => bytes / mean,
+            None => f64::from(FIRST_PAGE_ROWS).min(bytes / ROW_BYTES_GUESS),
+        };
+        rows.min(share.rows as f64).clamp(1.0, f64::from(u32::MAX)) as u32
+    }
+
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a steering figure, never negative
+    fn bytes_of(self, rows: u32) -> u64 {
+        (self.0.unwrap_or_default() * f64::from(rows)) as u64
     }
 }
 
@@ -340,15 +358,26 @@ mod tests {
 
     #[test]
     fn the_first_page_is_small_and_later_ones_aim_at_a_megabyte() {
+        let free = Share { rows: u64::MAX, bytes: u64::MAX };
         let mut mean = MeanRow::default();
-        assert_eq!(mean.page_rows(), FIRST_PAGE_ROWS);
+        assert_eq!(mean.page_rows(free), FIRST_PAGE_ROWS);
         mean.learn(0, 0);
-        assert_eq!(mean.page_rows(), FIRST_PAGE_ROWS);
+        assert_eq!(mean.page_rows(free), FIRST_PAGE_ROWS);
         mean.learn(100, 100 * 1024);
-        assert_eq!(mean.page_rows(), 1024);
+        assert_eq!(mean.page_rows(free), 1024);
         mean.learn(1, 1 << 20);
-        assert_eq!(mean.page_rows(), 1, "a row as large as a page is believed at once");
+        assert_eq!(mean.page_rows(free), 1, "a row as large as a page is believed at once");
         mean.learn(1, 1);
-        assert!(mean.page_rows() < 4);
+        assert!(mean.page_rows(free) < 4);
+    }
+
+    #[test]
+    fn where_the_rate_is_low_pages_are_small_from_the_first_on() {
+        let mut mean = MeanRow::default();
+        let (few_rows, few_bytes) = (Share { rows: 7, bytes: u64::MAX }, Share { rows: u64::MAX, bytes: 10 << 10 });
+        assert_eq!((mean.page_rows(few_rows), mean.page_rows(few_bytes)), (7, 10));
+        mean.learn(100, 100 * 512);
+        assert_eq!((mean.page_rows(few_rows), mean.page_rows(few_bytes)), (7, 20));
+        assert_eq!((mean.page_rows(Share { rows: 1, bytes: 1 }), mean.bytes_of(3)), (1, 3 * 512));
     }
 }

@@ -6,6 +6,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use ringvault_archive::{
+    chunk::SealedChunk,
     repository::{ChunkAddress, Repository},
     row::{DecodedRow, RowDecoder},
     table::TableLayout,
@@ -15,6 +16,8 @@ use ringvault_proto::{
     grid::Grid,
     v1,
 };
+use ringvault_runtime::telemetry::metrics::{self, ChunkOutcome, Direction};
+use tracing::{Instrument, Span};
 
 use super::{
     Context, broken_task,
@@ -34,10 +37,9 @@ pub(super) async fn dump(context: &Context, assignment: &v1::Assignment, work: v
     let repository = context.places.repository(&assignment.repository).await?;
     check_unchanged(&cluster, table).await?;
     let options = scan_options(context, assignment, work.read_consistency(), work.fetch_size, work.values_only);
-    let pace = options.pace.clone();
     let scan = TableScan::prepare(&cluster, table, options).await?;
     check_told(&scan, table)?;
-    context.progress.follow(&scan, &pace);
+    context.progress.follow(&scan);
     let behind = match work.resume_parts.last() {
         Some(last) => last_position(context, &repository, scan.layout(), last).await?,
         None => None,
@@ -78,7 +80,7 @@ pub(super) fn scan_options(
         fetch_size,
         values_only,
         patience: patience(assignment),
-        pace: context.places.pace(assignment, &context.clock),
+        pace: context.pace.clone(),
         tasks: context.tasks.clone(),
         entropy: context.entropy.clone(),
     }
@@ -154,24 +156,13 @@ struct Store<'a> {
 }
 
 impl PieceStore<Dumped> for Store<'_> {
-    async fn store(&self, pieces: Vec<Dumped>) -> Result<(), Failure> {
+    async fn store(&self, pieces: Vec<(Span, Dumped)>) -> Result<(), Failure> {
         let mut done: Vec<v1::SegmentDone> = Vec::new();
-        for piece in pieces {
+        for (segment, piece) in pieces {
             let mut record = v1::SegmentDone { segment: piece.segment, chunks: Vec::new(), closed: piece.closed };
             if let Some((part, sealed)) = piece.chunk {
-                let address = ChunkAddress {
-                    keyspace: &self.layout.keyspace,
-                    table: &self.layout.table,
-                    grid: self.grid,
-                    segment: piece.segment,
-                    part,
-                };
-                let vouched = self.parents.get(&(piece.segment, part)).copied();
-                let stored = self.repository.store_chunk(&address, sealed, vouched).await?;
-                if let Some(warning) = stored.warning() {
-                    tracing::warn!("{warning}");
-                }
-                record.chunks.push(stored.into_record());
+                let span = tracing::info_span!(parent: &segment, "chunk", part);
+                record.chunks.push(self.store_chunk(piece.segment, part, sealed).instrument(span).await?);
             }
             done.push(record);
         }
@@ -179,6 +170,36 @@ impl PieceStore<Dumped> for Store<'_> {
             // What was read under other columns than planned must not be recorded as closed.
             check_unchanged(self.cluster, self.table).await?;
         }
-        self.context.reporter.complete(|request| request.segments = done).await
+        let stored: Vec<(bool, u64, u64)> = done
+            .iter()
+            .flat_map(|segment| &segment.chunks)
+            .map(|chunk| (chunk.reused, chunk.rows, chunk.encoded_bytes))
+            .collect();
+        self.context.reporter.complete(|request| request.segments = done).await?;
+        for (reused, rows, bytes) in stored {
+            metrics::rows(Direction::Backup, rows, bytes);
+            metrics::chunk(if reused { ChunkOutcome::Reused } else { ChunkOutcome::Stored });
+        }
+        Ok(())
+    }
+}
+
+impl Store<'_> {
+    async fn store_chunk(&self, segment: u64, part: u32, sealed: SealedChunk) -> Result<v1::Chunk, Failure> {
+        let address =
+            ChunkAddress { keyspace: &self.layout.keyspace, table: &self.layout.table, grid: self.grid, segment, part };
+        let vouched = self.parents.get(&(segment, part)).copied();
+        match self.repository.store_chunk(&address, sealed, vouched).await {
+            Ok(stored) => {
+                if let Some(warning) = stored.warning() {
+                    tracing::warn!("{warning}");
+                }
+                Ok(stored.into_record())
+            }
+            Err(error) => {
+                metrics::chunk(ChunkOutcome::Failed);
+                Err(error.into())
+            }
+        }
     }
 }

@@ -19,6 +19,7 @@ use ringvault_proto::{
 };
 use ringvault_runtime::tasks::Tasks;
 use tokio::sync::mpsc;
+use tracing::{Instrument, Span};
 
 use super::{Progress, broken_task, sinks::LineSink};
 use crate::cql::{
@@ -47,15 +48,16 @@ pub(crate) struct Reading {
 
 /// Takes the pieces of a reading, in order.
 pub(crate) trait PieceStore<P>: Sync {
-    /// Takes pieces; when it returns they are as safe as they get.
+    /// Takes pieces, each with the span of its segment; when it returns they are as safe as they get.
     ///
     /// # Errors
     /// What ends the reading.
-    fn store(&self, pieces: Vec<P>) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn store(&self, pieces: Vec<(Span, P)>) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
 /// What the fetching tells the encoding.
 enum Feed {
+    Segment(Span),
     Page(Page),
     EndSegment(u64),
 }
@@ -81,6 +83,7 @@ pub(crate) async fn read_segments<S: LineSink>(
         encoder: RowEncoder::new(reading.scan.layout()),
         layout: reading.scan.layout().clone(),
         segment: reading.first,
+        span: Span::none(),
         rows_left: if reading.limit_rows == 0 { u64::MAX } else { reading.limit_rows },
         enough: enough.clone(),
         progress: progress.clone(),
@@ -120,20 +123,24 @@ async fn fetch(reading: &Reading, feed: mpsc::Sender<Feed>, enough: &AtomicBool)
             Some(reader) => reader,
             None => open(segment)?,
         };
-        reader.begin();
+        let span = tracing::info_span!("segment", segment);
+        if feed.send(Feed::Segment(span.clone())).await.is_err() {
+            return Ok(()); // the encoding has ended; its result says why
+        }
+        span.in_scope(|| reader.begin());
         if segment + 1 < end && reading.limit_rows == 0 {
             // its first page is asked for when this one's last is here, so that no round trip is waited for
             ahead = Some(open(segment + 1)?);
         }
         while !enough.load(Ordering::Relaxed) {
-            let Some(page) = reader.next_page().await? else { break };
+            let Some(page) = reader.next_page().instrument(span.clone()).await? else { break };
             if reader.on_last_page()
                 && let Some(next) = &mut ahead
             {
                 next.begin();
             }
             if feed.send(Feed::Page(page)).await.is_err() {
-                return Ok(()); // the encoding has ended; its result says why
+                return Ok(());
             }
         }
         if feed.send(Feed::EndSegment(segment)).await.is_err() {
@@ -149,6 +156,7 @@ struct Encoding<S> {
     encoder: RowEncoder,
     layout: Arc<TableLayout>,
     segment: u64,
+    span: Span,
     rows_left: u64,
     enough: Arc<AtomicBool>,
     progress: Arc<Progress>,
@@ -156,11 +164,13 @@ struct Encoding<S> {
 }
 
 impl<S: LineSink> Encoding<S> {
-    fn run(mut self, mut pages: mpsc::Receiver<Feed>, sealed: &mpsc::Sender<S::Piece>) -> Result<(), Failure> {
+    fn run(mut self, mut pages: mpsc::Receiver<Feed>, sealed: &mpsc::Sender<(Span, S::Piece)>) -> Result<(), Failure> {
         let mut line = Vec::new();
         while let Some(feed) = pages.blocking_recv() {
             match feed {
+                Feed::Segment(span) => self.span = span,
                 Feed::Page(page) => {
+                    let _within = self.span.clone().entered();
                     if !self.page(&page, &mut line, sealed)? {
                         return Ok(());
                     }
@@ -168,7 +178,7 @@ impl<S: LineSink> Encoding<S> {
                 Feed::EndSegment(segment) => {
                     let piece = self.sink.end_segment(segment)?;
                     self.segment = segment + 1;
-                    if sealed.blocking_send(piece).is_err() {
+                    if sealed.blocking_send((std::mem::replace(&mut self.span, Span::none()), piece)).is_err() {
                         return Ok(()); // the storing has ended; its result says why
                     }
                 }
@@ -178,7 +188,12 @@ impl<S: LineSink> Encoding<S> {
     }
 
     /// Encodes the rows of a page; false where nobody takes pieces any more.
-    fn page(&mut self, page: &Page, line: &mut Vec<u8>, sealed: &mpsc::Sender<S::Piece>) -> Result<bool, Failure> {
+    fn page(
+        &mut self,
+        page: &Page,
+        line: &mut Vec<u8>,
+        sealed: &mpsc::Sender<(Span, S::Piece)>,
+    ) -> Result<bool, Failure> {
         let (mut rows, mut bytes) = (0, 0);
         let mut page_rows = page.iter();
         while let Some(row) = page_rows.next_row()? {
@@ -198,7 +213,7 @@ impl<S: LineSink> Encoding<S> {
                 }
                 bytes += line.len() as u64;
                 if let Some(piece) = self.sink.line(self.segment, kind, line, &hash, facts)?
-                    && sealed.blocking_send(piece).is_err()
+                    && sealed.blocking_send((self.span.clone(), piece)).is_err()
                 {
                     return Ok(false);
                 }

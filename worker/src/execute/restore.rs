@@ -17,6 +17,8 @@ use ringvault_proto::{
     error::{ErrorKind, Failure},
     v1,
 };
+use ringvault_runtime::telemetry::metrics::{self, ChunkOutcome, Direction};
+use tracing::Instrument;
 
 use super::{Context, broken_task, dump::patience};
 use crate::{
@@ -46,16 +48,19 @@ pub(super) async fn restore(
         let lines =
             ahead.take().flatten().ok_or_else(|| Failure::new(ErrorKind::Internal, "a chunk was not fetched"))?;
         let next = fetch(context, &repository, work.chunks.get(index + 1));
-        let (done, next) = tokio::join!(load(context, &loader, &rows, lines, chunk), next);
-        let done = done?;
+        let segment = tracing::info_span!("segment", segment = chunk.segment);
+        let span = tracing::info_span!(parent: &segment, "chunk", part = chunk.part);
+        let (done, next) = tokio::join!(load(context, &loader, &rows, lines, chunk).instrument(span), next);
+        let done = done.inspect_err(|_| metrics::chunk(ChunkOutcome::Failed))?;
         context.reporter.complete(|request| request.chunks.push(done)).await?;
+        metrics::rows(Direction::Restore, chunk.rows, chunk.encoded_bytes);
+        metrics::chunk(ChunkOutcome::Restored);
         ahead = Some(next?);
     }
     context.reporter.finish().await
 }
 
 fn load_options(context: &Context, assignment: &v1::Assignment, work: &v1::RestoreShard) -> LoadOptions {
-    let allowance = assignment.allowance.clone().unwrap_or_default();
     LoadOptions {
         consistency: work.write_consistency(),
         batch_rows_max: work.batch_rows_max,
@@ -66,9 +71,7 @@ fn load_options(context: &Context, assignment: &v1::Assignment, work: &v1::Resto
         read_consistency: work.read_consistency(),
         rules: work.rules.clone().unwrap_or_default(),
         epoch: context.reporter.lease().epoch.0,
-        pace: allowance.pace(),
-        rows_per_second_max: allowance.rows_per_second_max,
-        bytes_per_second_max: allowance.bytes_per_second_max,
+        pace: context.pace.clone(),
     }
 }
 

@@ -9,6 +9,8 @@ use ringvault_proto::{
     token::TokenRange,
     v1::{self, verify_shard::Against as What},
 };
+use ringvault_runtime::telemetry::metrics::{self, ChunkOutcome, Direction};
+use tracing::{Instrument, Span};
 
 use super::{
     Context,
@@ -55,23 +57,41 @@ async fn against_repository(
     chunks: &BTreeMap<u64, Vec<v1::Chunk>>,
 ) -> Result<(), Failure> {
     for segment in work.segment_first..work.segment_first + work.segments {
-        let mut verified = v1::SegmentVerified { segment, equal: true, ..v1::SegmentVerified::default() };
-        for chunk in chunks.get(&segment).into_iter().flatten() {
-            match check_chunk(context, repository, layout, chunk).await {
-                Ok(sums) => {
-                    verified.rows += sums.rows;
-                    context.progress.add(sums.rows, chunk.encoded_bytes);
-                }
-                Err(failure) if failure.kind == ErrorKind::Corrupt => {
-                    verified.equal = false;
-                    verified.difference = failure.message;
-                }
-                Err(failure) => return Err(failure),
-            }
-        }
+        let chunks = chunks.get(&segment).map_or(&[][..], Vec::as_slice);
+        let span = tracing::info_span!("segment", segment);
+        let verified = segment_stored(context, repository, layout, segment, chunks).instrument(span).await?;
         context.reporter.complete(|request| request.verified.push(verified)).await?;
     }
     Ok(())
+}
+
+/// Looks at the stored chunks of one segment.
+async fn segment_stored(
+    context: &Context,
+    repository: &Repository,
+    layout: &Arc<TableLayout>,
+    segment: u64,
+    chunks: &[v1::Chunk],
+) -> Result<v1::SegmentVerified, Failure> {
+    let mut verified = v1::SegmentVerified { segment, equal: true, ..v1::SegmentVerified::default() };
+    for chunk in chunks {
+        let span = tracing::info_span!("chunk", part = chunk.part);
+        match check_chunk(context, repository, layout, chunk).instrument(span).await {
+            Ok(sums) => {
+                verified.rows += sums.rows;
+                context.progress.add(sums.rows, chunk.encoded_bytes);
+                metrics::rows(Direction::Verify, sums.rows, chunk.encoded_bytes);
+                metrics::chunk(ChunkOutcome::Verified);
+            }
+            Err(failure) if failure.kind == ErrorKind::Corrupt => {
+                metrics::chunk(ChunkOutcome::Failed);
+                verified.equal = false;
+                verified.difference = failure.message;
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(verified)
 }
 
 async fn against_cluster(
@@ -86,9 +106,8 @@ async fn against_cluster(
     let cluster = context.places.cluster(&assignment.cluster).await?;
     let rules = work.rules.clone().unwrap_or_default();
     let options = scan_options(context, assignment, work.read_consistency(), work.fetch_size, work.values_only);
-    let pace = options.pace.clone();
     let scan = TableScan::prepare(&cluster, &live::renamed(table, rules.target.as_ref()), options).await?;
-    context.progress.follow(&scan, &pace);
+    context.progress.follow(&scan);
     let now = live::database_clock(&cluster, &scan.layout().keyspace, &context.clock).await?;
     // What a restore has written carries the times that it was given, also where the backup's server could not tell them.
     let restored = rules.restore_started_unix_ms > 0;
@@ -109,12 +128,12 @@ struct Look<'a> {
 }
 
 impl PieceStore<Summed> for Look<'_> {
-    async fn store(&self, summed: Vec<Summed>) -> Result<(), Failure> {
+    async fn store(&self, summed: Vec<(Span, Summed)>) -> Result<(), Failure> {
         let mut verified = Vec::with_capacity(summed.len());
-        for Summed { segment, sums } in summed {
-            verified.push(self.compare(segment, Some(sums)).await?);
+        for (span, Summed { segment, sums }) in summed {
+            verified.push(self.compare(segment, Some(sums)).instrument(span).await?);
         }
-        self.context.reporter.complete(|request| request.verified = verified).await
+        self.report(verified).await
     }
 }
 
@@ -143,10 +162,18 @@ impl Look<'_> {
                 continue;
             }
             for segment in start..next {
-                let verified = self.compare(segment, None).await?;
-                self.context.reporter.complete(|request| request.verified.push(verified)).await?;
+                let span = tracing::info_span!("segment", segment);
+                let verified = self.compare(segment, None).instrument(span).await?;
+                self.report(vec![verified]).await?;
             }
         }
+        Ok(())
+    }
+
+    async fn report(&self, verified: Vec<v1::SegmentVerified>) -> Result<(), Failure> {
+        let rows = verified.iter().map(|segment| segment.rows).sum();
+        self.context.reporter.complete(|request| request.verified = verified).await?;
+        metrics::rows(Direction::Verify, rows, 0);
         Ok(())
     }
 

@@ -30,6 +30,7 @@ use super::{
 use crate::cql::{
     Cluster,
     errors::{Error, Result, Values},
+    pace::Cost,
     quoted,
 };
 
@@ -117,7 +118,7 @@ impl Sender {
             LineKind::Row => LoadCounts { rows: 1, ..LoadCounts::default() },
             LineKind::Static => LoadCounts { static_rows: 1, ..LoadCounts::default() },
         };
-        self.rate.wait(&*self.clock, 1, u64::try_from(row.bytes()).unwrap_or(u64::MAX)).await;
+        self.pace.take(Cost { rows: 1, bytes: row.bytes() as u64 }).await;
         let mut trouble = Trouble::default();
         let mut in_doubt = self.epoch > 1; // an earlier holder may have added already
         let mut rounds = 0;
@@ -180,11 +181,12 @@ impl Sender {
 
     async fn add_counters(&self, pair: &Pair, row: &CounterRow, add: &[Option<i64>]) -> Result<()> {
         let mut statement = pair.add.clone();
-        statement.set_load_balancing_policy(Some(self.nodes_for(row.token)));
+        let (nodes, place) = self.place_at(row.token).await;
+        statement.set_load_balancing_policy(Some(nodes));
         let values = CounterValues { first: add, key: &row.key };
         let answer = self.cluster.session().execute_unpaged(&statement, &values).await;
         let what = || self.what([row.token].into_iter());
-        answer.map(|_| ()).map_err(|error| Error::of_execution(&what(), &error, Values::Cells))
+        place.leave(answer.map(|_| ()).map_err(|error| Error::of_execution(&what(), &error, Values::Cells)))
     }
 }
 

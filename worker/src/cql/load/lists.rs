@@ -7,7 +7,7 @@ use super::{
     LoadCounts,
     bind::Write,
     read::{Beside, ListThere},
-    send::{Sender, Trouble, counts_of, drop_expired, lock, name_size},
+    send::{Sender, Trouble, cost_of, counts_of, drop_expired, lock, name_size},
     statements::Shape,
     window::Window,
 };
@@ -28,7 +28,7 @@ impl Sender {
         let mut applied_perhaps = 0;
         let epoch = i64::try_from(self.epoch).unwrap_or(i64::MAX).saturating_mul(LIST_EPOCH_US);
         let first_us = self.timestamp_of(&part[0]).saturating_add(epoch);
-        self.rate.wait(&*self.clock, 0, u64::try_from(part[0].bytes).unwrap_or(u64::MAX)).await;
+        self.pace.take(cost_of(&part)).await;
         loop {
             counts.cells_expired += drop_expired(&mut part, self.now_s());
             let Some(write) = part.first() else { return Ok(counts) };

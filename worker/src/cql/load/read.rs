@@ -189,10 +189,11 @@ impl Sender {
     ) -> Result<Option<RawCells>> {
         let what = || self.what_read([token].into_iter());
         let mut read = statement.clone();
-        read.set_load_balancing_policy(Some(self.nodes_for(token)));
+        let (nodes, place) = self.place_at(token).await;
+        read.set_load_balancing_policy(Some(nodes));
         read.set_consistency(level.unwrap_or(self.reads.consistency));
         let answer = self.cluster.session().execute_unpaged(&read, &Key(key)).await;
-        let answer = answer.map_err(|error| Error::of_execution(&what(), &error, Values::Cells))?;
+        let answer = place.leave(answer.map_err(|error| Error::of_execution(&what(), &error, Values::Cells)))?;
         let rows = answer.into_rows_result().map_err(|error| Error::of_answer(&what(), error))?;
         let mut found = rows.rows::<ColumnIterator<'_, '_>>().map_err(|error| Error::of_answer(&what(), error))?;
         let Some(columns) = found.next() else { return Ok(None) };

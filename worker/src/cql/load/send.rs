@@ -10,7 +10,12 @@ use std::{
 };
 
 use ringvault_proto::{error::Verdict, token::Token};
-use ringvault_runtime::{clock::Clock, entropy::Entropy, retry::Backoff};
+use ringvault_runtime::{
+    clock::Clock,
+    entropy::Entropy,
+    retry::Backoff,
+    telemetry::metrics::{self, Retried},
+};
 use scylla::{
     frame::types::Consistency,
     policies::{load_balancing::LoadBalancingPolicy, retry::FallthroughRetryPolicy},
@@ -34,6 +39,7 @@ use crate::cql::{
     Cluster,
     cluster::{KeyspaceRoute, NodesInOrder},
     errors::{Error, Reason, Result, Values},
+    pace::{Cost, Pace, Permit},
 };
 
 /// Longest TTL that CQL takes: 20 years of 365 days.
@@ -75,7 +81,7 @@ pub(super) struct Sender {
     /// By how much the database's clock is ahead of ours.
     pub(super) ahead_ms: i64,
     pub(super) entropy: Entropy,
-    pub(super) rate: Rate,
+    pub(super) pace: Arc<Pace>,
     /// Counts requests, so that the replicas of a range take turns.
     pub(super) turn: AtomicUsize,
 }
@@ -96,9 +102,7 @@ impl Sender {
     /// Sends the writes of one batch.
     pub(super) async fn send(&self, writes: Vec<Write>, window: &Mutex<Window>) -> Result<LoadCounts> {
         let mut counts = counts_of(&writes);
-        let rows = u64::try_from(writes.len()).unwrap_or(u64::MAX);
-        let bytes = writes.iter().map(|write| write.bytes).sum::<usize>();
-        self.rate.wait(&*self.clock, rows, u64::try_from(bytes).unwrap_or(u64::MAX)).await;
+        self.pace.take(cost_of(&writes)).await;
         let mut parts = vec![writes];
         let mut trouble = Trouble::default();
         while let Some(mut part) = parts.pop() {
@@ -164,6 +168,7 @@ impl Sender {
             return Err(error.advise(&advice));
         }
         tracing::debug!(%error, attempts = trouble.attempts, "a write will be tried again");
+        metrics::retry(Retried::Write);
         tokio::time::sleep(self.backoff.pause(trouble.attempts - 1, &self.entropy)).await;
         Ok(())
     }
@@ -174,15 +179,19 @@ impl Sender {
         format!("writing {}.{}, tokens {first} to {last}", self.route.keyspace, self.table)
     }
 
-    /// Nodes to ask about a token: its replicas in turns, then the others.
-    pub(super) fn nodes_for(&self, token: i64) -> Arc<dyn LoadBalancingPolicy> {
+    /// Nodes to ask about a token, its replicas in turns, then the others; and a place at the first of them, waited for.
+    pub(super) async fn place_at(&self, token: i64) -> (Arc<dyn LoadBalancingPolicy>, Place<'_>) {
         let mut replicas = self.cluster.replicas(&self.route, &self.table, Token(token));
         if !replicas.is_empty() {
             let turn = self.turn.fetch_add(1, Ordering::Relaxed);
             let length = replicas.len();
             replicas.rotate_left(turn % length);
         }
-        NodesInOrder::policy(replicas, self.route.local_dc.clone())
+        // where nobody owns it, whoever is connected is asked
+        let first = replicas.first().copied().unwrap_or_default();
+        let policy = NodesInOrder::policy(replicas, self.route.local_dc.clone());
+        let permit = self.pace.batch(first).await;
+        (policy, Place { permit, clock: &*self.clock, sent: self.clock.now() })
     }
 
     /// One request: a statement alone as such, several as a batch. `at_us`: another timestamp than their own.
@@ -192,7 +201,7 @@ impl Sender {
         let now_s = self.now_s();
         let values: Vec<Timed<'_>> = writes.iter().map(|write| self.timed(write, now_s, at_us)).collect();
         let missing = || Error::internal(format!("{}: a statement was not prepared", what()));
-        let nodes = self.nodes_for(first.token);
+        let (nodes, place) = self.place_at(first.token).await;
         let answer = if let [value] = &values[..] {
             let mut statement = statements.of(&self.cluster, first.shape).await?.ok_or_else(missing)?;
             statement.set_load_balancing_policy(Some(nodes));
@@ -208,7 +217,7 @@ impl Sender {
             batch.set_load_balancing_policy(Some(nodes));
             self.cluster.session().batch(&batch, &values).await
         };
-        answer.map(|_| ()).map_err(|error| Error::of_execution(&what(), &error, Values::Cells))
+        place.leave(answer.map(|_| ()).map_err(|error| Error::of_execution(&what(), &error, Values::Cells)))
     }
 
     /// The timestamp of a write, in microseconds, where it carries one.
@@ -225,6 +234,25 @@ impl Sender {
             i32::try_from(left).unwrap_or(i32::MAX)
         });
         Timed { write, timestamp, ttl }
+    }
+}
+
+/// A place among the requests under way to a node.
+pub(super) struct Place<'a> {
+    permit: Permit,
+    clock: &'a dyn Clock,
+    sent: Duration,
+}
+
+impl Place<'_> {
+    /// The request was answered like this.
+    pub(super) fn leave<T>(self, answer: Result<T>) -> Result<T> {
+        match answer.as_ref().map_err(Error::reason) {
+            Ok(_) => self.permit.acknowledged(self.clock.now().saturating_sub(self.sent)),
+            Err(Reason::Timeout | Reason::ReplicasFailed | Reason::Overloaded) => self.permit.overloaded(),
+            Err(_) => {}
+        }
+        answer
     }
 }
 
@@ -285,6 +313,14 @@ pub(super) fn name_size(error: Error, writes: &[Write]) -> Error {
     ))
 }
 
+/// What writes count for in the job's rates: a row that takes several is one.
+pub(super) fn cost_of(writes: &[Write]) -> Cost {
+    Cost {
+        rows: writes.iter().map(|write| u64::from(write.rows + write.static_rows)).sum(),
+        bytes: writes.iter().map(|write| write.bytes as u64).sum(),
+    }
+}
+
 pub(super) fn counts_of(writes: &[Write]) -> LoadCounts {
     LoadCounts {
         rows: writes.iter().map(|write| u64::from(write.rows)).sum(),
@@ -308,47 +344,6 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// An upper bound on rows and bytes a second.
-#[derive(Debug)]
-pub(super) struct Rate {
-    row: Duration,
-    bytes_per_second: u64,
-    /// When the next write may go.
-    free_at: Mutex<Duration>,
-}
-
-/// Writes that may go at once after a pause: without it, pauses below the timer's millisecond would add up.
-const RATE_SLACK: Duration = Duration::from_millis(50);
-
-impl Rate {
-    /// Zero stands for no limit.
-    pub(super) fn new(rows_per_second: u64, bytes_per_second: u64) -> Self {
-        let row = Duration::from_secs(1).checked_div(u32::try_from(rows_per_second).unwrap_or(u32::MAX));
-        Self { row: row.unwrap_or_default(), bytes_per_second, free_at: Mutex::default() }
-    }
-
-    /// The pause before a write of so many rows and bytes may go.
-    fn reserve(&self, now: Duration, rows: u64, bytes: u64) -> Duration {
-        let for_rows = self.row.saturating_mul(u32::try_from(rows).unwrap_or(u32::MAX));
-        #[allow(clippy::cast_precision_loss)] // a rate, not a sum
-        let for_bytes = match self.bytes_per_second {
-            0 => Duration::ZERO,
-            rate => Duration::from_secs_f64(bytes as f64 / rate as f64),
-        };
-        let mut free_at = lock(&self.free_at);
-        let start = (*free_at).max(now.saturating_sub(RATE_SLACK));
-        *free_at = start + for_rows.max(for_bytes);
-        start.saturating_sub(now)
-    }
-
-    pub(super) async fn wait(&self, clock: &dyn Clock, rows: u64, bytes: u64) {
-        let pause = self.reserve(clock.now(), rows, bytes);
-        if !pause.is_zero() {
-            tokio::time::sleep(pause).await;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -361,20 +356,5 @@ mod tests {
         let mut writes = vec![write(Some(100)), write(None), write(Some(101))];
         assert_eq!(drop_expired(&mut writes, 100), 3);
         assert_eq!(writes.len(), 2);
-    }
-
-    #[test]
-    fn a_rate_lets_no_more_through_than_it_says() {
-        let rate = Rate::new(1000, 0);
-        let mut last = Duration::ZERO;
-        for _ in 0..20 {
-            last = rate.reserve(Duration::from_secs(10), 100, 1 << 20);
-        }
-        assert_eq!(last, Duration::from_millis(1900) - RATE_SLACK);
-        let free = Rate::new(0, 0);
-        assert!((0..1000).all(|_| free.reserve(Duration::from_secs(1), 1 << 20, 1 << 30).is_zero()));
-        let bytes = Rate::new(0, 1 << 20);
-        bytes.reserve(Duration::from_secs(10), 1, 2 << 20);
-        assert_eq!(bytes.reserve(Duration::from_secs(10), 1, 1), Duration::from_secs(2) - RATE_SLACK);
     }
 }

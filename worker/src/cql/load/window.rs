@@ -1,14 +1,11 @@
 //! How many writes are under way at once: grows by one for each full round of answers, halves when the database asks for
 //! less (additive increase, multiplicative decrease). Pure.
 
-use ringvault_proto::v1;
-
 /// Writes under way when nothing is known of the database yet.
 const START: usize = 16;
-/// Writes under way at most at full pace: a few dozen saturate a node; more only queue there.
+/// Writes under way at most: a few dozen saturate a node; more only queue there. What the job may ask of a node is kept
+/// beside it.
 const MOST: usize = 64;
-/// The same when polite: enough to hide the round trip, few enough to leave most of the node's threads to others.
-const MOST_POLITE: usize = 16;
 
 /// The bound on writes under way.
 #[derive(Debug)]
@@ -20,13 +17,8 @@ pub(super) struct Window {
 }
 
 impl Window {
-    pub(super) fn new(pace: v1::Pace) -> Self {
-        let most = match pace {
-            v1::Pace::Unspecified | v1::Pace::Polite => MOST_POLITE,
-            v1::Pace::Full => MOST,
-        };
-        let limit = START.min(most);
-        Self { limit, most, round: limit }
+    pub(super) fn new() -> Self {
+        Self { limit: START, most: MOST, round: START }
     }
 
     /// Writes that may be under way.
@@ -61,7 +53,7 @@ mod tests {
 
     #[test]
     fn the_window_grows_by_one_a_round_up_to_its_bound() {
-        let mut window = Window::new(v1::Pace::Full);
+        let mut window = Window::new();
         for _ in 0..START {
             window.succeeded();
         }
@@ -74,7 +66,7 @@ mod tests {
 
     #[test]
     fn many_failures_of_one_moment_halve_the_window_once() {
-        let mut window = Window::new(v1::Pace::Full);
+        let mut window = Window::new();
         let cuts = (0..START).filter(|_| window.overloaded(START)).count();
         assert_eq!((cuts, window.limit()), (1, START / 2));
         assert!(window.overloaded(START / 2));
