@@ -155,6 +155,11 @@ pub struct Running {
 }
 
 impl Running {
+    /// Its process id while it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Sends a signal by name (`INT`, `TERM`, `KILL`) to this process only.
     ///
     /// # Errors
@@ -231,12 +236,13 @@ pub struct Workbench {
 }
 
 impl Workbench {
-    /// A fresh place whose commands go to this cluster.
+    /// A fresh place whose commands go to this cluster; it stays behind where `RINGVAULT_TEST_KEEP` is set.
     ///
     /// # Errors
     /// If there is no room for it.
     pub fn new(cluster: &TestCluster) -> Result<Self> {
-        let directory = tempfile::Builder::new().prefix("ringvault-test-").tempdir()?;
+        let keep = std::env::var_os("RINGVAULT_TEST_KEEP").is_some();
+        let directory = tempfile::Builder::new().prefix("ringvault-test-").disable_cleanup(keep).tempdir()?;
         let connection =
             ["--hosts".to_owned(), cluster.hosts(), "--port".to_owned(), cluster.port().to_string()].to_vec();
         Ok(Self { directory, connection, environment: Vec::new(), wrapper: Vec::new() })
@@ -277,6 +283,25 @@ impl Workbench {
     /// # Errors
     /// If it can't be built or started.
     pub fn start(&self, arguments: &[&str]) -> Result<Running> {
+        let mut command = self.command(arguments)?;
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        spawn(command, arguments)
+    }
+
+    /// Starts `ringvault` as [`Workbench::start`] does, with more environment; what it says is appended to a file, and not
+    /// held in memory.
+    ///
+    /// # Errors
+    /// If it can't be built or started, or the file can't be opened.
+    pub fn start_into(&self, arguments: &[&str], environment: &[(String, String)], file: &Path) -> Result<Running> {
+        let mut command = self.command(arguments)?;
+        let file = std::fs::File::options().create(true).append(true).open(file).context("open a log")?;
+        command.stdout(file.try_clone().context("share a log")?).stderr(file);
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
+        spawn(command, arguments)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Result<Command> {
         let binary = binary()?;
         let mut words: Vec<OsString> = self.wrapper.clone();
         words.push(binary.into());
@@ -292,13 +317,8 @@ impl Workbench {
         }
         command.env("XDG_STATE_HOME", self.path().join("state"));
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        let begun = Instant::now();
-        let mut child = command.spawn().with_context(|| format!("start {}", binary.display()))?;
-        let stdout = tokio::spawn(read_all(child.stdout.take().context("standard output is piped")?));
-        let stderr = tokio::spawn(read_all(child.stderr.take().context("standard error is piped")?));
-        let command = format!("ringvault {}", arguments.join(" "));
-        Ok(Running { child, command, begun, stdout, stderr, memory_peak: 0 })
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        Ok(command)
     }
 
     /// Runs `ringvault` to its end.
@@ -368,6 +388,15 @@ impl Workbench {
     }
 }
 
+fn spawn(mut command: Command, arguments: &[&str]) -> Result<Running> {
+    let begun = Instant::now();
+    let mut child = command.spawn().context("start ringvault")?;
+    let stdout = tokio::spawn(read_all(child.stdout.take()));
+    let stderr = tokio::spawn(read_all(child.stderr.take()));
+    let command = format!("ringvault {}", arguments.join(" "));
+    Ok(Running { child, command, begun, stdout, stderr, memory_peak: 0 })
+}
+
 /// All files below a directory, relative to it, sorted, with their lengths; none where there is no directory.
 ///
 /// # Errors
@@ -399,9 +428,12 @@ pub fn as_strs(words: &[String]) -> Vec<&str> {
     words.iter().map(String::as_str).collect()
 }
 
-async fn read_all(mut from: impl AsyncRead + Unpin) -> Vec<u8> {
+/// What a process says; nothing where that goes to a file.
+async fn read_all(from: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
     let mut all = Vec::new();
-    // A pipe that breaks has ended.
-    let _ = from.read_to_end(&mut all).await;
+    if let Some(mut from) = from {
+        // A pipe that breaks has ended.
+        let _ = from.read_to_end(&mut all).await;
+    }
     all
 }
