@@ -1,8 +1,10 @@
 //! The worker's half of the lease protocol, pure: `apply(now, event) → actions`.
 //!
-//! A lease is counted from the moment the report that renewed it was *sent*, reports go out at a third of the TTL, and
-//! work stops by itself at two thirds, so that a worker that is cut off ends before the coordinator gives its shard to
-//! another. Correctness does not rest on it (a stale epoch is refused), work not being done twice does.
+//! A lease is counted from the moment the report that renewed it was *sent*, a new one from the earliest moment at which it
+//! can have been granted; reports go out at a third of the TTL, and work stops by itself at two thirds, so that a worker
+//! that is cut off ends before the coordinator gives its shard to another: whatever the network does, as long as its
+//! clock runs at more than two thirds of the coordinator's. Correctness does not rest on it (a stale epoch is refused),
+//! work not being done twice does.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -32,6 +34,9 @@ pub enum Event {
         lease: Lease,
         /// How long it lasts.
         ttl: Duration,
+        /// From when on: when the request for work was sent, and as long as the coordinator let it wait. Not when the
+        /// answer came, which may have been under way for long.
+        since: Duration,
     },
     /// A report that names all held leases was sent.
     Reported {
@@ -89,7 +94,7 @@ impl LeaseKeeper {
     /// Takes one event in.
     pub fn apply(&mut self, now: Duration, event: Event) -> Vec<Action> {
         match event {
-            Event::Granted { lease, ttl } => self.granted(now, lease, ttl),
+            Event::Granted { lease, ttl, since } => self.granted(lease, ttl, since.min(now)),
             Event::Reported { sequence } => {
                 self.reported_at = Some(now);
                 self.awaited.push_back((sequence, now));
@@ -128,9 +133,9 @@ impl LeaseKeeper {
         self.held.values().map(|held| held.stop_at).chain([report]).min()
     }
 
-    fn granted(&mut self, now: Duration, lease: Lease, ttl: Duration) -> Vec<Action> {
+    fn granted(&mut self, lease: Lease, ttl: Duration, since: Duration) -> Vec<Action> {
         self.ttl = ttl;
-        let held = Held { epoch: lease.epoch, stop_at: now + ttl * 2 / 3 };
+        let held = Held { epoch: lease.epoch, stop_at: since + ttl * 2 / 3 };
         match self.held.insert(lease.assignment.clone(), held) {
             Some(old) if old.epoch > lease.epoch => {
                 self.held.insert(lease.assignment, old); // a late repetition of an older grant
@@ -139,7 +144,11 @@ impl LeaseKeeper {
             Some(old) if old.epoch < lease.epoch => {
                 vec![Action::Abandon(Lease { assignment: lease.assignment, epoch: old.epoch }), Action::Report]
             }
-            Some(_) | None => vec![Action::Report],
+            Some(old) => {
+                self.held.insert(lease.assignment, Held { stop_at: old.stop_at.max(held.stop_at), ..old });
+                vec![Action::Report]
+            }
+            None => vec![Action::Report],
         }
     }
 
@@ -196,16 +205,23 @@ mod tests {
     #[test]
     fn work_stops_by_itself_at_two_thirds_of_the_ttl() {
         let mut keeper = LeaseKeeper::new(TTL);
-        keeper.apply(at(0), Event::Granted { lease: lease(1), ttl: TTL });
+        keeper.apply(at(0), Event::Granted { lease: lease(1), ttl: TTL, since: at(0) });
         assert!(!keeper.apply(at(19), Event::Tick).contains(&Action::Abandon(lease(1))));
         assert!(keeper.apply(at(20), Event::Tick).contains(&Action::Abandon(lease(1))));
         assert_eq!(keeper.held().count(), 0);
     }
 
     #[test]
+    fn a_grant_that_was_long_under_way_is_as_old_as_it_was_granted() {
+        let mut keeper = LeaseKeeper::new(TTL);
+        keeper.apply(at(25), Event::Granted { lease: lease(1), ttl: TTL, since: at(4) });
+        assert!(keeper.apply(at(25), Event::Tick).contains(&Action::Abandon(lease(1))));
+    }
+
+    #[test]
     fn a_renewal_counts_from_when_the_report_was_sent() {
         let mut keeper = LeaseKeeper::new(TTL);
-        keeper.apply(at(0), Event::Granted { lease: lease(1), ttl: TTL });
+        keeper.apply(at(0), Event::Granted { lease: lease(1), ttl: TTL, since: at(0) });
         keeper.apply(at(10), Event::Reported { sequence: 1 });
         let answer = Event::Acknowledged { sequence: 1, renewed: vec![lease(1)], lost: vec![], ttl: TTL };
         keeper.apply(at(18), answer);
@@ -216,7 +232,7 @@ mod tests {
     #[test]
     fn an_answer_to_a_forgotten_report_renews_nothing() {
         let mut keeper = LeaseKeeper::new(TTL);
-        keeper.apply(at(0), Event::Granted { lease: lease(1), ttl: TTL });
+        keeper.apply(at(0), Event::Granted { lease: lease(1), ttl: TTL, since: at(0) });
         let answer = Event::Acknowledged { sequence: 9, renewed: vec![lease(1)], lost: vec![], ttl: TTL };
         keeper.apply(at(18), answer);
         assert!(keeper.apply(at(20), Event::Tick).contains(&Action::Abandon(lease(1))));
@@ -225,7 +241,7 @@ mod tests {
     #[test]
     fn a_lost_lease_is_abandoned_but_not_a_newer_epoch_of_it() {
         let mut keeper = LeaseKeeper::new(TTL);
-        keeper.apply(at(0), Event::Granted { lease: lease(2), ttl: TTL });
+        keeper.apply(at(0), Event::Granted { lease: lease(2), ttl: TTL, since: at(0) });
         let stale = Event::Acknowledged { sequence: 1, renewed: vec![], lost: vec![lease(1)], ttl: TTL };
         assert_eq!(keeper.apply(at(1), stale), []);
         let current = Event::Acknowledged { sequence: 2, renewed: vec![], lost: vec![lease(2)], ttl: TTL };
@@ -235,8 +251,8 @@ mod tests {
     #[test]
     fn a_late_repetition_of_an_older_grant_changes_nothing() {
         let mut keeper = LeaseKeeper::new(TTL);
-        keeper.apply(at(0), Event::Granted { lease: lease(2), ttl: TTL });
-        assert_eq!(keeper.apply(at(1), Event::Granted { lease: lease(1), ttl: TTL }), []);
+        keeper.apply(at(0), Event::Granted { lease: lease(2), ttl: TTL, since: at(0) });
+        assert_eq!(keeper.apply(at(1), Event::Granted { lease: lease(1), ttl: TTL, since: at(1) }), []);
         assert_eq!(keeper.held().collect::<Vec<_>>(), [lease(2)]);
     }
 

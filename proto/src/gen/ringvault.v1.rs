@@ -2494,6 +2494,10 @@ pub struct LeaseResponse {
     pub assignments: ::prost::alloc::vec::Vec<Assignment>,
     #[prost(message, repeated, tag = "2")]
     pub probes: ::prost::alloc::vec::Vec<Probe>,
+    /// How long the request waited here. The leases count from when it was sent plus this: an answer that was late, or came
+    /// to a process that stood still, must not make them longer.
+    #[prost(uint64, tag = "3")]
+    pub waited_ms: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Assignment {
@@ -2504,7 +2508,7 @@ pub struct Assignment {
     /// 0-based, counts failed attempts before
     #[prost(uint32, tag = "3")]
     pub attempt: u32,
-    /// from when the answer was sent
+    /// from when it was granted, see LeaseResponse.waited_ms
     #[prost(uint64, tag = "4")]
     pub lease_ttl_ms: u64,
     /// profile
