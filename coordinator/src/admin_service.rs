@@ -9,12 +9,16 @@ use ringvault_proto::{
     ids::JobId,
     v1,
 };
-use ringvault_runtime::net::{Peer, Role};
+use ringvault_runtime::{
+    net::{Peer, Role},
+    telemetry,
+};
 use tokio::sync::watch;
 use tonic::{Request, Response, Status};
+use tracing::{Instrument, Span, field};
 
 use crate::{
-    core::event::{Answer, Event, Submission},
+    core::event::{Answer, Event, ReplyId, Submission},
     owner::{Mailbox, ended, has_ended},
     spec,
 };
@@ -52,9 +56,22 @@ impl AdminService {
             fresh,
             job_id: format!("j{}", self.mailbox.entropy.suffix(9)),
             backup_id: backup_id(self.mailbox.clock.unix_ms(), &self.mailbox.entropy.suffix(4)),
+            trace_parent: telemetry::trace_parent(),
         };
         match self.mailbox.ask(|reply| Event::Submit(reply, Box::new(submission))).await? {
-            Answer::Submitted(response) => Ok(*response),
+            Answer::Submitted(response) => {
+                let job = response.job.as_ref().map_or("", |job| job.job_id.as_str());
+                Span::current().record("job", job);
+                Ok(*response)
+            }
+            _ => Err(defect()),
+        }
+    }
+
+    /// A job as it is once something of it was changed.
+    async fn change(&self, event: impl FnOnce(ReplyId) -> Event) -> Result<v1::Job, Failure> {
+        match self.mailbox.ask(event).await? {
+            Answer::Changed(job) => Ok(*job),
             _ => Err(defect()),
         }
     }
@@ -74,7 +91,8 @@ impl v1::admin_server::Admin for AdminService {
             let message = format!("the idempotency key is longer than {KEY_CHARS_MAX} characters; shorten it");
             return Err(Failure::new(ErrorKind::Invalid, message).into());
         }
-        Ok(Response::new(self.submit_spec(request.idempotency_key, request.spec, request.fresh).await?))
+        let submitted = self.submit_spec(request.idempotency_key, request.spec, request.fresh);
+        Ok(Response::new(submitted.instrument(tracing::info_span!("submit", job = field::Empty)).await?))
     }
 
     async fn get_job(&self, request: Request<v1::GetJobRequest>) -> Result<Response<v1::GetJobResponse>, Status> {
@@ -114,10 +132,8 @@ impl v1::admin_server::Admin for AdminService {
         request: Request<v1::CancelJobRequest>,
     ) -> Result<Response<v1::CancelJobResponse>, Status> {
         let id = job_id(Peer::permit(request, Role::Operator)?.job_id)?;
-        match self.mailbox.ask(|reply| Event::Cancel(reply, id)).await? {
-            Answer::Cancelled(job) => Ok(Response::new(v1::CancelJobResponse { job: Some(*job) })),
-            _ => Err(defect().into()),
-        }
+        let job = self.change(|reply| Event::Cancel(reply, id)).await?;
+        Ok(Response::new(v1::CancelJobResponse { job: Some(job) }))
     }
 
     async fn list_workers(
@@ -129,37 +145,66 @@ impl v1::admin_server::Admin for AdminService {
         Ok(Response::new(v1::ListWorkersResponse { workers }))
     }
 
-    async fn pause_job(&self, _: Request<v1::PauseJobRequest>) -> Result<Response<v1::PauseJobResponse>, Status> {
-        Err(Status::unimplemented("not built yet"))
+    async fn pause_job(&self, request: Request<v1::PauseJobRequest>) -> Result<Response<v1::PauseJobResponse>, Status> {
+        let id = job_id(Peer::permit(request, Role::Operator)?.job_id)?;
+        let job = self.change(|reply| Event::Pause(reply, id)).await?;
+        Ok(Response::new(v1::PauseJobResponse { job: Some(job) }))
     }
 
-    async fn resume_job(&self, _: Request<v1::ResumeJobRequest>) -> Result<Response<v1::ResumeJobResponse>, Status> {
-        Err(Status::unimplemented("not built yet"))
+    async fn resume_job(
+        &self,
+        request: Request<v1::ResumeJobRequest>,
+    ) -> Result<Response<v1::ResumeJobResponse>, Status> {
+        let id = job_id(Peer::permit(request, Role::Operator)?.job_id)?;
+        let job = self.change(|reply| Event::Resume(reply, id)).await?;
+        Ok(Response::new(v1::ResumeJobResponse { job: Some(job) }))
     }
 
-    async fn update_job(&self, _: Request<v1::UpdateJobRequest>) -> Result<Response<v1::UpdateJobResponse>, Status> {
-        Err(Status::unimplemented("not built yet"))
+    async fn update_job(
+        &self,
+        request: Request<v1::UpdateJobRequest>,
+    ) -> Result<Response<v1::UpdateJobResponse>, Status> {
+        let mut request = Peer::permit(request, Role::Operator)?;
+        request.job_id = job_id(request.job_id)?;
+        spec::check_update(&request)?;
+        let job = self.change(|reply| Event::Update(reply, Box::new(request))).await?;
+        Ok(Response::new(v1::UpdateJobResponse { job: Some(job) }))
     }
 
     async fn drain_worker(
         &self,
-        _: Request<v1::DrainWorkerRequest>,
+        request: Request<v1::DrainWorkerRequest>,
     ) -> Result<Response<v1::DrainWorkerResponse>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        let request = Peer::permit(request, Role::Admin)?;
+        if request.worker.is_empty() {
+            let message = "no worker is named; give its name or its id, `ringvault worker list` shows them";
+            return Err(Failure::new(ErrorKind::Invalid, message).into());
+        }
+        match self.mailbox.ask(|reply| Event::Drain(reply, request)).await? {
+            Answer::Drained(worker) => Ok(Response::new(v1::DrainWorkerResponse { worker: Some(*worker) })),
+            _ => Err(defect().into()),
+        }
     }
 
     async fn list_clusters(
         &self,
-        _: Request<v1::ListClustersRequest>,
+        request: Request<v1::ListClustersRequest>,
     ) -> Result<Response<v1::ListClustersResponse>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        Peer::permit(request, Role::Viewer)?;
+        let clusters = self.mailbox.query(|core| core.clusters()).await?;
+        Ok(Response::new(v1::ListClustersResponse { clusters }))
     }
 
     async fn set_cluster_limits(
         &self,
-        _: Request<v1::SetClusterLimitsRequest>,
+        request: Request<v1::SetClusterLimitsRequest>,
     ) -> Result<Response<v1::SetClusterLimitsResponse>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        let request = Peer::permit(request, Role::Admin)?;
+        spec::check_limits(&request)?;
+        match self.mailbox.ask(|reply| Event::SetLimits(reply, request)).await? {
+            Answer::Limited(cluster) => Ok(Response::new(v1::SetClusterLimitsResponse { cluster: Some(*cluster) })),
+            _ => Err(defect().into()),
+        }
     }
 
     async fn plan(&self, request: Request<v1::PlanRequest>) -> Result<Response<v1::PlanResponse>, Status> {

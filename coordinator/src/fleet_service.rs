@@ -11,6 +11,7 @@ use ringvault_proto::{
 };
 use ringvault_runtime::net::{Peer, Role};
 use tonic::{Request, Response, Status, Streaming};
+use tracing::Instrument;
 
 use crate::{
     core::event::{Answer, Event},
@@ -60,7 +61,8 @@ impl v1::fleet_server::Fleet for FleetService {
     async fn lease(&self, request: Request<v1::LeaseRequest>) -> Result<Response<v1::LeaseResponse>, Status> {
         let request = Peer::permit(request, Role::Worker)?;
         judge::lease(&request)?;
-        match self.mailbox.ask(|reply| Event::Lease(reply, request)).await? {
+        let span = tracing::debug_span!("lease", worker = request.worker_id);
+        match self.mailbox.ask(|reply| Event::Lease(reply, request)).instrument(span).await? {
             Answer::Leased(response) => Ok(Response::new(response)),
             _ => Err(defect().into()),
         }
@@ -69,7 +71,16 @@ impl v1::fleet_server::Fleet for FleetService {
     async fn complete(&self, request: Request<v1::CompleteRequest>) -> Result<Response<v1::CompleteResponse>, Status> {
         let request = Peer::permit(request, Role::Worker)?;
         judge::complete(&request)?;
-        match self.mailbox.ask(|reply| Event::Complete(reply, Box::new(request))).await? {
+        let assignment = request.lease.as_ref().map_or("", |lease| lease.assignment_id.as_str());
+        let span = tracing::debug_span!("complete", worker = request.worker_id, assignment, ended = request.ended);
+        let worker = request.worker_id.clone();
+        let answer = self.mailbox.ask(|reply| Event::Complete(reply, Box::new(request))).instrument(span).await;
+        if let Err(failure) = &answer
+            && failure.kind == ErrorKind::Fenced
+        {
+            tracing::info!(worker, error = %failure, "refused a completion of a lease that has ended");
+        }
+        match answer? {
             Answer::Completed(response) => Ok(Response::new(response)),
             _ => Err(defect().into()),
         }

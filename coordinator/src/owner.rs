@@ -14,7 +14,7 @@ use ringvault_proto::{
     error::{ErrorKind, Failure},
     v1,
 };
-use ringvault_runtime::{clock::Clock, entropy::Entropy};
+use ringvault_runtime::{clock::Clock, entropy::Entropy, telemetry::metrics};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::MissedTickBehavior,
@@ -41,6 +41,9 @@ const BATCH_MAX: usize = 256;
 
 /// How exactly deadlines are kept.
 const TICK: Duration = Duration::from_millis(200);
+
+/// How often figures are told, in ms.
+const TELL_EVERY_MS: u64 = 2000;
 
 /// How often a watcher sees a job at most, in ms.
 const SHOW_EVERY_MS: u64 = 250;
@@ -140,6 +143,8 @@ pub(crate) struct Owner {
     /// Watched jobs that changed since they were shown.
     unshown: BTreeSet<String>,
     shown_ms: u64,
+    /// When figures were told.
+    told_ms: Option<u64>,
     /// Grants whose caller was gone.
     undelivered: Vec<v1::LeaseId>,
 }
@@ -170,6 +175,7 @@ impl Owner {
             watchers: BTreeMap::new(),
             unshown: BTreeSet::new(),
             shown_ms: 0,
+            told_ms: None,
             undelivered: Vec::new(),
         };
         Ok((owner, out))
@@ -232,8 +238,19 @@ impl Owner {
             // A follower that is gone needs no receiver.
             let _ = follower.send(self.follow(&job));
         }
+        let ended = out.changed.iter().any(|job| self.core.is_over(job));
         self.show(out.changed);
+        self.tell(ended);
         Ok(())
+    }
+
+    /// Tells how things stand: every few seconds, and when a job has ended.
+    fn tell(&mut self, ended: bool) {
+        let now = now(self.clock.as_ref());
+        if ended || self.told_ms.is_none_or(|told| now.ms.saturating_sub(told) >= TELL_EVERY_MS) {
+            self.told_ms = Some(now.ms);
+            metrics::publish(self.core.figures(now));
+        }
     }
 
     fn perform(&mut self, effect: Effect) {

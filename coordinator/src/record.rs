@@ -154,6 +154,44 @@ pub(crate) struct JobRecord {
     /// Why, where it is to fail.
     #[prost(message, optional, tag = "26")]
     pub(crate) ending_failure: Option<v1::Failure>,
+    /// The nodes that assignments name as their homes; only added to.
+    #[prost(message, repeated, tag = "27")]
+    pub(crate) homes: Vec<HomeRecord>,
+    /// W3C Trace Context of its submission; empty: not traced.
+    #[prost(string, tag = "28")]
+    pub(crate) trace_parent: String,
+}
+
+/// A node that owns shards first.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(crate) struct HomeRecord {
+    /// Its host id, or its address.
+    #[prost(string, tag = "1")]
+    pub(crate) node: String,
+    #[prost(string, tag = "2")]
+    pub(crate) data_center: String,
+}
+
+/// What somebody allowed all jobs to ask of a cluster; outdoes the settings.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ClusterRecord {
+    /// Profile.
+    #[prost(string, tag = "1")]
+    pub(crate) cluster: String,
+    #[prost(message, optional, tag = "2")]
+    pub(crate) limits: Option<v1::ClusterLimits>,
+}
+
+/// The newest complete backup of a keyspace. Kept beyond its job.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(crate) struct SuccessRecord {
+    /// Profile.
+    #[prost(string, tag = "1")]
+    pub(crate) cluster: String,
+    #[prost(string, tag = "2")]
+    pub(crate) keyspace: String,
+    #[prost(uint64, tag = "3")]
+    pub(crate) finished_unix_ms: u64,
 }
 
 /// A table of a backup that is being made.
@@ -209,6 +247,9 @@ pub(crate) struct AssignmentRecord {
     pub(crate) run_first: u64,
     #[prost(uint64, tag = "14")]
     pub(crate) run_count: u64,
+    /// Among the homes of its job: the node that owns it first, where the ring is known.
+    #[prost(uint32, optional, tag = "15")]
+    pub(crate) home: Option<u32>,
 }
 
 /// A finished piece of an assignment.
@@ -301,6 +342,10 @@ pub(crate) enum Change {
     DeleteWork(String),
     /// A job goes with all of it.
     DeleteJob(String),
+    /// Limits of a cluster were set.
+    PutCluster(ClusterRecord),
+    /// A keyspace was backed up.
+    PutSuccess(SuccessRecord),
 }
 
 /// All that a journal holds.
@@ -311,4 +356,6 @@ pub(crate) struct Loaded {
     pub(crate) assignments: Vec<AssignmentRecord>,
     /// Job, table, piece; stored chunks of a segment in order of their parts.
     pub(crate) pieces: Vec<(String, u32, Piece)>,
+    pub(crate) clusters: Vec<ClusterRecord>,
+    pub(crate) successes: Vec<SuccessRecord>,
 }

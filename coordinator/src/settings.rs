@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use ringvault_proto::v1;
+
 use crate::error::{Error, Result};
 
 /// How a coordinator behaves.
@@ -23,6 +25,8 @@ pub struct Settings {
     pub backoff_max: Duration,
     /// Repository profiles: name → directory or `s3://bucket/prefix`. Holds no secret.
     pub repositories: BTreeMap<String, String>,
+    /// What all jobs together may ask of a cluster, by its profile. A limit that is set by a call outdoes it for good.
+    pub clusters: BTreeMap<String, v1::ClusterLimits>,
     /// Unfinished jobs go on by themselves at start (a fleet's coordinator). Else they come up as INTERRUPTED, and only
     /// the same submission revives them (embedded mode).
     pub resume_jobs_on_start: bool,
@@ -46,6 +50,7 @@ impl Settings {
             backoff_first: Duration::from_secs(1),
             backoff_max: Duration::from_secs(60),
             repositories: BTreeMap::new(),
+            clusters: BTreeMap::new(),
             resume_jobs_on_start: true,
             leases_survive_restart: true,
             resume_window: Duration::from_secs(24 * 3600),
@@ -82,6 +87,9 @@ impl Settings {
                     "repository profile {name:?} is {location:?}; give an absolute directory or s3://bucket/prefix"
                 )));
             }
+        }
+        if self.clusters.keys().any(String::is_empty) {
+            return Err(Error::invalid("a cluster with limits has no name; write [clusters.NAME]"));
         }
         Ok(())
     }

@@ -32,6 +32,9 @@ const REPOSITORY_BYTES_MAX: usize = 4096;
 /// Longest patience, in ms: a week.
 const PATIENCE_MS_MAX: u64 = 7 * 24 * 3600 * 1000;
 
+/// Requests in flight to one node at most that a limit may name.
+const NODE_REQUESTS_MAX: u64 = 100_000;
+
 /// Keyspaces that only the system writes, of Cassandra and of Scylla.
 const SYSTEM_KEYSPACES: [&str; 10] = [
     "system",
@@ -60,7 +63,49 @@ pub(crate) fn check(spec: Option<v1::JobSpec>, settings: &Settings) -> Result<v1
             return Err(invalid("the spec names no kind of work that is known here; unknown ones are refused"));
         }
     }
+    known("priority", v1::Priority::try_from(spec.priority).is_ok(), spec.priority)?;
     Ok(spec)
+}
+
+/// Judges a change of a job.
+///
+/// # Errors
+/// `Invalid`, naming the field.
+pub(crate) fn check_update(update: &v1::UpdateJobRequest) -> Result<(), Failure> {
+    let v1::UpdateJobRequest {
+        job_id,
+        priority,
+        workers_max,
+        ranges_max,
+        rows_per_second_max,
+        bytes_per_second_max,
+        pace,
+    } = update;
+    if let Some(value) = *priority {
+        known("priority", v1::Priority::try_from(value).is_ok(), value)?;
+    }
+    if let Some(value) = *pace {
+        known("pace", v1::Pace::try_from(value).is_ok(), value)?;
+    }
+    let named = priority.is_some() || pace.is_some();
+    let leases = workers_max.is_some() || ranges_max.is_some();
+    if named || leases || rows_per_second_max.is_some() || bytes_per_second_max.is_some() {
+        return Ok(());
+    }
+    let message = format!("nothing of job {job_id} is to be changed; give a priority, a pace, or a limit (0 lifts it)");
+    Err(invalid(message))
+}
+
+/// Judges limits of a cluster.
+///
+/// # Errors
+/// `Invalid`, naming the field.
+pub(crate) fn check_limits(request: &v1::SetClusterLimitsRequest) -> Result<(), Failure> {
+    check_cluster(&request.cluster)?;
+    let Some(limits) = &request.limits else {
+        return Err(invalid("the request holds no limits; give all of them, 0 where there is to be none"));
+    };
+    at_most("requests_per_node_max", limits.requests_per_node_max.into(), NODE_REQUESTS_MAX)
 }
 
 fn check_backup(spec: &v1::BackupSpec, settings: &Settings) -> Result<(), Failure> {
@@ -166,13 +211,18 @@ fn count<T>(list: &[T]) -> u64 {
 }
 
 fn check_places(cluster: &str, repository: &str, settings: &Settings) -> Result<(), Failure> {
-    if cluster.is_empty() || cluster.len() > PROFILE_BYTES_MAX {
-        return Err(invalid(format!("the cluster profile's name must have 1 to {PROFILE_BYTES_MAX} characters")));
-    }
+    check_cluster(cluster)?;
     if repository.is_empty() || repository.len() > REPOSITORY_BYTES_MAX {
         return Err(invalid("name a repository: a profile, an absolute directory, or s3://bucket/prefix"));
     }
     location(repository, settings).map(drop)
+}
+
+fn check_cluster(cluster: &str) -> Result<(), Failure> {
+    if cluster.is_empty() || cluster.len() > PROFILE_BYTES_MAX {
+        return Err(invalid(format!("the cluster profile's name must have 1 to {PROFILE_BYTES_MAX} characters")));
+    }
+    Ok(())
 }
 
 /// Where a repository is, by profile, directory or URL.
@@ -278,6 +328,32 @@ mod tests {
         judge(Work::Verify(verify.clone())).expect("valid");
         let renamed = v1::VerifySpec { keyspace_as: "system".into(), ..verify };
         assert_eq!(judge(Work::Verify(renamed)).expect_err("refused").kind, ErrorKind::Invalid);
+    }
+
+    #[test]
+    fn a_change_of_a_job_must_change_something_that_is_known() {
+        let update = |change: fn(&mut v1::UpdateJobRequest)| {
+            let mut update = v1::UpdateJobRequest { job_id: "j1".into(), ..v1::UpdateJobRequest::default() };
+            change(&mut update);
+            check_update(&update).map_err(|failure| failure.message)
+        };
+        assert_eq!(update(|update| update.ranges_max = Some(0)), Ok(()));
+        assert_eq!(update(|update| update.priority = Some(3)), Ok(()));
+        assert!(update(|_| ()).expect_err("nothing").contains("nothing of job j1"));
+        assert!(update(|update| update.priority = Some(9)).expect_err("unknown").contains("priority"));
+        assert!(update(|update| update.pace = Some(-1)).expect_err("unknown").contains("pace"));
+    }
+
+    #[test]
+    fn limits_of_a_cluster_name_it_and_are_given() {
+        let limits = |cluster: &str, limits| {
+            check_limits(&v1::SetClusterLimitsRequest { cluster: cluster.into(), limits }).map_err(|f| f.message)
+        };
+        assert_eq!(limits("prod", Some(v1::ClusterLimits::default())), Ok(()));
+        assert!(limits("", Some(v1::ClusterLimits::default())).expect_err("no name").contains("cluster profile"));
+        assert!(limits("prod", None).expect_err("none").contains("no limits"));
+        let wild = v1::ClusterLimits { requests_per_node_max: u32::MAX, ..v1::ClusterLimits::default() };
+        assert!(limits("prod", Some(wild)).expect_err("too many").contains("requests_per_node_max"));
     }
 
     #[test]

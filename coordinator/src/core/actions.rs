@@ -39,10 +39,14 @@ impl Job {
 
     /// An action ended.
     pub(super) fn acted(&mut self, run: u64, outcome: Result<Outcome, Failure>, ctx: &Context<'_>, out: &mut Output) {
-        if !self.is_active() || run != self.run.number {
+        if !(self.is_active() || self.is_paused()) || run != self.run.number {
             return;
         }
         let Some(waiting) = self.run.waiting.take() else { return };
+        if self.is_paused() && outcome.is_err() {
+            // It is asked for again once the job goes on.
+            return;
+        }
         match (waiting, outcome) {
             (Waiting::Open, Ok(Outcome::Opened { nonce, object })) => {
                 self.run.opened = true;
@@ -74,6 +78,7 @@ impl Job {
         }
         self.run.failures = 0;
         self.run.trouble = None;
+        self.progressed_ms = ctx.now.ms;
         out.work = true;
         out.changed.insert(self.id.clone());
         self.advance(ctx, out);

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     choice::{Place, choose},
     name::TableKey,
-    plan::{self, Options, PlannedTable, Run, grid::Parent},
+    plan::{self, Options, PlannedTable, Run, grid::Parent, ring::Homes},
     record::{Change, Phase, Piece, TableRecord, WorkKind},
 };
 
@@ -80,17 +80,19 @@ impl Job {
             self.finish(JobState::Done, None, ctx, out);
             return false;
         }
-        self.adopt_plan(planned, out);
+        self.adopt_plan(planned, ctx, out);
         self.enter(Phase::Dump, ctx, out);
         true
     }
 
     /// The inspection is an assignment like others; its answer lives only as long as this run.
     fn ask_for_inspection(&mut self, out: &mut Output) {
-        let waiting =
-            self.assignments.values().any(|known| known.kind() == WorkKind::Inspect && known.hold != Hold::Done);
+        let inspects = |known: &Assignment| known.kind() == WorkKind::Inspect && known.hold != Hold::Done;
+        let delayed = self.delayed.iter().map(|(_, ordinal)| ordinal);
+        let mut undone = self.loose.iter().chain(&self.leased).chain(delayed);
+        let waiting = undone.any(|ordinal| self.assignments.get(ordinal).is_some_and(inspects));
         if !waiting {
-            self.add(WorkKind::Inspect, None, WHOLE, 0, out);
+            self.add(WorkKind::Inspect, WHOLE, out);
         }
     }
 
@@ -110,7 +112,7 @@ impl Job {
     }
 
     /// Makes tables and shards of a plan. What an earlier run recorded of tables that are still the same stays.
-    fn adopt_plan(&mut self, planned: Vec<PlannedTable>, out: &mut Output) {
+    fn adopt_plan(&mut self, planned: Vec<PlannedTable>, ctx: &Context<'_>, out: &mut Output) {
         let same = |table: &Table| {
             planned.iter().any(|new| TableKey::of(&new.table) == table.key() && !is_other(table, &new.table))
         };
@@ -128,14 +130,21 @@ impl Job {
         }
         let first = self.tables.keys().next_back().map_or(0, |last| last + 1);
         for (number, table) in (first..).zip(new) {
-            self.adopt_table(number, table, 0, out);
+            self.adopt_table(number, table, 0, ctx, out);
         }
         if self.record.captured.is_none() {
-            self.add(WorkKind::Capture, None, WHOLE, 0, out);
+            self.add(WorkKind::Capture, WHOLE, out);
         }
     }
 
-    pub(super) fn adopt_table(&mut self, number: u32, planned: PlannedTable, redumps: u32, out: &mut Output) {
+    pub(super) fn adopt_table(
+        &mut self,
+        number: u32,
+        planned: PlannedTable,
+        redumps: u32,
+        ctx: &Context<'_>,
+        out: &mut Output,
+    ) {
         let limit = self.backup_spec().map_or(0, |spec| spec.limit_rows);
         let record = TableRecord {
             job_id: self.id.clone(),
@@ -145,7 +154,10 @@ impl Job {
             redumps,
             doubt: None,
         };
-        self.tables.insert(number, Table::planned(&record));
+        let table = Table::planned(&record);
+        let grid = table.grid();
+        self.tables.insert(number, table);
+        let homes = self.homes(ctx, out);
         out.changes.push(Change::PutTable(Box::new(record)));
         let shards = u64::try_from(planned.shards.len()).unwrap_or(u64::MAX);
         for (index, shard) in (0_u64..).zip(planned.shards) {
@@ -153,7 +165,8 @@ impl Job {
             if limit > 0 && share == 0 {
                 self.close_all(number, shard, out);
             } else {
-                self.add(WorkKind::Dump, Some(number), shard, share, out);
+                let home = homes.as_ref().and_then(|(homes, numbers)| Some(numbers[homes.of(grid, shard)?]));
+                self.add_shard(WorkKind::Dump, number, shard, share, home, out);
             }
         }
     }
@@ -171,7 +184,6 @@ impl Job {
 
     pub(super) fn remove_table(&mut self, number: u32, out: &mut Output) {
         out.changes.push(Change::DeleteTable { job_id: self.id.clone(), table: number });
-        self.tables.remove(&number);
         let gone: Vec<u32> = self
             .assignments
             .iter()
@@ -179,16 +191,14 @@ impl Job {
             .map(|(ordinal, _)| *ordinal)
             .collect();
         for ordinal in gone {
-            self.leased.remove(&ordinal);
-            if self.assignments.remove(&ordinal).is_some_and(|assignment| assignment.hold != Hold::Done) {
-                self.undone -= 1;
-            }
+            self.forget(ordinal);
         }
+        self.tables.remove(&number);
     }
 
     fn step_dump(&mut self, ctx: &Context<'_>, out: &mut Output) -> bool {
         if self.undone == 0 && self.record.captured.is_none() {
-            self.add(WorkKind::Capture, None, WHOLE, 0, out);
+            self.add(WorkKind::Capture, WHOLE, out);
             return false;
         }
         if self.undone == 0 {
@@ -266,11 +276,19 @@ impl Job {
         for warning in result.warnings.iter().chain(result.tables.iter().flat_map(|table| &table.warnings)) {
             self.warn(warning.clone(), out);
         }
+        self.see_ring(&result, out);
         let known = v1::InspectResult { ring: Vec::new(), tables: Vec::new(), ..result.clone() };
         self.record.cluster = Some(known);
         self.run.inspected = Some(result);
         self.run.parents = None;
         self.touch(out);
+    }
+
+    /// The ring of its cluster steers the order of whatever is planned from now on.
+    fn see_ring(&self, result: &v1::InspectResult, out: &mut Output) {
+        if let Some(homes) = Homes::new(result) {
+            out.rings.push((self.cluster().to_owned(), homes));
+        }
     }
 
     /// What a lease of a backup tells its worker.
@@ -347,6 +365,9 @@ impl Job {
                 self.recheck_all(out);
             }),
             _ => request.applied.map(|result| {
+                if let Some(target) = &request.inspected {
+                    self.see_ring(target, out);
+                }
                 for warning in result.warnings {
                     self.warn(warning, out);
                 }

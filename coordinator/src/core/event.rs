@@ -5,7 +5,12 @@ use std::collections::BTreeSet;
 use ringvault_archive::index::TableIndex;
 use ringvault_proto::{error::Failure, grid::Grid, v1};
 
-use crate::{name::TableKey, record::Change};
+use super::figures::Tally;
+use crate::{
+    name::TableKey,
+    plan::ring::Homes,
+    record::{Change, SuccessRecord},
+};
 
 /// The two times of an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +38,8 @@ pub(crate) struct Submission {
     pub(crate) job_id: String,
     /// For a new backup.
     pub(crate) backup_id: String,
+    /// W3C Trace Context of the call; empty: not traced.
+    pub(crate) trace_parent: String,
 }
 
 /// What happened.
@@ -42,6 +49,16 @@ pub(crate) enum Event {
     Submit(ReplyId, Box<Submission>),
     /// A client cancels a job.
     Cancel(ReplyId, String),
+    /// A client pauses a job.
+    Pause(ReplyId, String),
+    /// A client lets a paused job go on.
+    Resume(ReplyId, String),
+    /// A client changes priority and limits of a job; judged at the edge.
+    Update(ReplyId, Box<v1::UpdateJobRequest>),
+    /// Somebody lets a worker take no more work, or work again.
+    Drain(ReplyId, v1::DrainWorkerRequest),
+    /// Somebody sets the limits of a cluster; judged at the edge, `limits` is set.
+    SetLimits(ReplyId, v1::SetClusterLimitsRequest),
     /// A worker reports; `hello` is always set.
     Report(ReplyId, v1::AttendRequest),
     /// A worker asks for work.
@@ -159,8 +176,12 @@ pub(crate) enum Outcome {
 pub(crate) enum Answer {
     /// To [`Event::Submit`].
     Submitted(Box<v1::SubmitResponse>),
-    /// To [`Event::Cancel`].
-    Cancelled(Box<v1::Job>),
+    /// To [`Event::Cancel`], [`Event::Pause`], [`Event::Resume`] and [`Event::Update`].
+    Changed(Box<v1::Job>),
+    /// To [`Event::Drain`].
+    Drained(Box<v1::Worker>),
+    /// To [`Event::SetLimits`].
+    Limited(Box<v1::Cluster>),
     /// To [`Event::Report`].
     Attended(v1::AttendResponse),
     /// To [`Event::Lease`].
@@ -202,8 +223,16 @@ pub(crate) struct Output {
     pub(crate) changed: BTreeSet<String>,
     /// Jobs whose record changed; put into `changes` when the event is over.
     pub(super) dirty: BTreeSet<String>,
-    /// There may be work for those who wait for it.
+    /// There may be work, or a question, for those who wait.
     pub(super) work: bool,
+    /// There may be work for those who wait, and nothing but work.
+    pub(super) room: bool,
+    /// Clusters whose ring was seen, by profile.
+    pub(super) rings: Vec<(String, Homes)>,
+    /// Keyspaces that were backed up.
+    pub(super) successes: Vec<SuccessRecord>,
+    /// What happened so often.
+    pub(super) tally: Tally,
 }
 
 impl Output {

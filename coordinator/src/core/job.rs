@@ -1,4 +1,4 @@
-//! One job: its record, tables and assignments, how it goes on, and its end.
+//! One job: its record, tables and assignments, how it goes on, and its end. [`super::hold`] keeps its lists and counts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,6 +9,7 @@ use ringvault_proto::{
 
 use super::{
     actions::Waiting,
+    allowance::Told,
     assignment::{Assignment, Hold},
     event::{Action, LoadedBackup, Now, Output, ParentIndex},
     table::Table,
@@ -16,8 +17,8 @@ use super::{
 };
 use crate::{
     name::TableKey,
-    plan::Run as Segments,
-    record::{AssignmentRecord, Change, HoldKind, JobRecord, Phase, WorkKind},
+    plan::{Run as Segments, ring::Homes},
+    record::{JobRecord, Phase, WorkKind},
     settings::Settings,
 };
 
@@ -33,6 +34,8 @@ pub(crate) struct Context<'a> {
     pub(crate) now: Now,
     pub(crate) settings: &'a Settings,
     pub(crate) workers: &'a BTreeMap<String, Worker>,
+    /// What is known of clusters, by profile.
+    pub(crate) rings: &'a BTreeMap<String, Homes>,
 }
 
 /// What a job knows only since it last began to go on; nothing of it is journaled.
@@ -60,6 +63,15 @@ pub(super) struct Run {
     pub(super) trouble: Option<String>,
 }
 
+/// Its place among the jobs that want the same workers. Not journaled.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Turn {
+    /// Grows with every grant, the slower the higher the priority.
+    pub(super) pass: u64,
+    /// It had something to grant when it was last looked at. Who had nothing saves nothing up.
+    pub(super) ready: bool,
+}
+
 /// A job.
 #[derive(Debug)]
 pub(crate) struct Job {
@@ -69,10 +81,25 @@ pub(crate) struct Job {
     pub(crate) assignments: BTreeMap<u32, Assignment>,
     /// Waiting assignments without a table.
     pub(super) loose: BTreeSet<u32>,
+    /// Waiting assignments whose pause lasts, by its end in monotonic ms.
+    pub(super) delayed: BTreeSet<(u64, u32)>,
     /// Leased assignments.
     pub(super) leased: BTreeSet<u32>,
+    /// Leases by holder.
+    pub(super) holders: BTreeMap<String, u32>,
+    /// Leases of tables by home.
+    pub(super) busy: BTreeMap<Option<u32>, u32>,
     /// Assignments that are not done.
     pub(super) undone: usize,
+    /// Tables with assignments that are not done.
+    pub(super) open: BTreeSet<u32>,
+    /// Why the last holders of assignments that are not done gave up.
+    pub(super) troubles: BTreeMap<u32, Failure>,
+    /// What its holders were told.
+    pub(super) told: Told,
+    pub(super) turn: Turn,
+    /// When it last came further, in monotonic ms.
+    pub(super) progressed_ms: u64,
     pub(super) run: Run,
     /// What each worker said of the nonce.
     pub(super) proofs: BTreeMap<String, Proof>,
@@ -89,8 +116,16 @@ impl Job {
             tables: BTreeMap::new(),
             assignments: BTreeMap::new(),
             loose: BTreeSet::new(),
+            delayed: BTreeSet::new(),
             leased: BTreeSet::new(),
+            holders: BTreeMap::new(),
+            busy: BTreeMap::new(),
             undone: 0,
+            open: BTreeSet::new(),
+            troubles: BTreeMap::new(),
+            told: Told::default(),
+            turn: Turn::default(),
+            progressed_ms: 0,
             run: Run { number: run_number, ..Run::default() },
             proofs: BTreeMap::new(),
             starving_since_ms: None,
@@ -108,6 +143,11 @@ impl Job {
             | JobState::Interrupted
             | JobState::Paused => false,
         }
+    }
+
+    /// Whether somebody paused it.
+    pub(super) fn is_paused(&self) -> bool {
+        self.record.state() == JobState::Paused
     }
 
     /// Whether it is over, unless it is submitted again.
@@ -139,6 +179,7 @@ impl Job {
         self.record.phase = phase.into();
         self.record.state = state_in(phase).into();
         self.record.active_unix_ms = ctx.now.unix_ms;
+        self.progressed_ms = ctx.now.ms;
         self.run.trouble = None;
         self.touch(out);
     }
@@ -149,95 +190,6 @@ impl Job {
             self.record.warnings.push(warning);
             self.touch(out);
         }
-    }
-
-    /// Adds an assignment.
-    pub(super) fn add(
-        &mut self,
-        kind: WorkKind,
-        table: Option<u32>,
-        covers: Segments,
-        limit_rows: u64,
-        out: &mut Output,
-    ) {
-        let record = AssignmentRecord {
-            job_id: self.id.clone(),
-            ordinal: self.record.next_assignment,
-            kind: kind.into(),
-            table,
-            first: covers.first,
-            count: covers.count,
-            limit_rows,
-            ..AssignmentRecord::default()
-        };
-        self.record.next_assignment += 1;
-        self.touch(out);
-        out.changes.push(Change::PutAssignment(record.clone()));
-        out.work = true;
-        self.insert(record);
-    }
-
-    /// Takes an assignment in that is in the journal.
-    pub(super) fn insert(&mut self, record: AssignmentRecord) {
-        let (ordinal, table) = (record.ordinal, record.table);
-        let done = record.hold() == HoldKind::Done;
-        self.assignments.insert(ordinal, Assignment::new(record));
-        let table = table.map(|table| self.tables.entry(table).or_default());
-        if let Some(table) = table {
-            table.undone += u32::from(!done);
-            if !done {
-                table.queued.insert(ordinal);
-            }
-        } else if !done {
-            self.loose.insert(ordinal);
-        }
-        self.undone += usize::from(!done);
-    }
-
-    /// Changes who has an assignment, in every place that knows it, and journals it.
-    pub(super) fn set_hold(&mut self, ordinal: u32, hold: Hold, out: &mut Output) {
-        let Some(assignment) = self.assignments.get_mut(&ordinal) else { return };
-        let table = assignment.table().and_then(|table| self.tables.get_mut(&table));
-        if let (Hold::Leased(lease), Some(table)) = (&assignment.hold, table) {
-            table.counts.retries += lease.progress.retries;
-        }
-        assignment.hold = hold;
-        self.place(ordinal);
-        if let Some(assignment) = self.assignments.get(&ordinal) {
-            out.changes.push(Change::PutAssignment(assignment.to_record()));
-        }
-        out.work = true;
-        out.changed.insert(self.id.clone());
-    }
-
-    /// Puts an assignment into the queue or set that its hold asks for.
-    pub(super) fn place(&mut self, ordinal: u32) {
-        let Some(assignment) = self.assignments.get(&ordinal) else { return };
-        let (queued, leased) = match assignment.hold {
-            Hold::Queued { .. } => (true, false),
-            Hold::Leased(_) => (false, true),
-            Hold::Done => (false, false),
-        };
-        let table = assignment.table().and_then(|table| self.tables.get_mut(&table));
-        let done = !queued && !leased;
-        self.undone -= usize::from(done);
-        let queue = match table {
-            Some(table) => {
-                table.undone -= u32::from(done);
-                &mut table.queued
-            }
-            None => &mut self.loose,
-        };
-        if queued {
-            queue.insert(ordinal)
-        } else {
-            queue.remove(&ordinal)
-        };
-        if leased {
-            self.leased.insert(ordinal)
-        } else {
-            self.leased.remove(&ordinal)
-        };
     }
 
     /// Goes on as far as it can.
@@ -291,11 +243,12 @@ impl Job {
         self.record.failure = failure.map(Into::into);
         self.record.finished_unix_ms = ctx.now.unix_ms;
         self.record.active_unix_ms = ctx.now.unix_ms;
-        for ordinal in self.leased.clone() {
-            self.set_hold(ordinal, Hold::Queued { not_before_ms: 0 }, out);
-        }
+        self.release_all(out);
         if self.record.phase() != Phase::Scrap {
             self.record.tables_ended = self.tables_progress();
+        }
+        if state == JobState::Done {
+            self.note_success(out);
         }
         self.erase_key();
         if self.run.nonce.take().is_some() {
@@ -308,33 +261,6 @@ impl Job {
         if matches!(state, JobState::Done | JobState::Cancelled) {
             self.drop_work(out);
         }
-    }
-
-    /// Nobody is to do an assignment any more; who holds it is told so.
-    pub(super) fn abandon(&mut self, ordinal: u32, out: &mut Output) {
-        let Some(assignment) = self.assignments.remove(&ordinal) else { return };
-        self.loose.remove(&ordinal);
-        self.leased.remove(&ordinal);
-        let undone = assignment.hold != Hold::Done;
-        self.undone -= usize::from(undone);
-        if let Some(table) = assignment.table().and_then(|table| self.tables.get_mut(&table)) {
-            table.queued.remove(&ordinal);
-            table.undone -= u32::from(undone);
-        }
-        out.changes.push(Change::DeleteAssignment { job_id: self.id.clone(), ordinal });
-        out.work = true;
-    }
-
-    /// Forgets tables, assignments and pieces; the job stays to be looked at.
-    pub(super) fn drop_work(&mut self, out: &mut Output) {
-        if self.holds_work() {
-            out.changes.push(Change::DeleteWork(self.id.clone()));
-        }
-        self.tables.clear();
-        self.assignments.clear();
-        self.loose.clear();
-        self.leased.clear();
-        self.undone = 0;
     }
 
     /// Begins to go on again, as a submission asked for.
@@ -352,11 +278,12 @@ impl Job {
         for table in self.tables.values_mut() {
             (table.counts.rows_shown, table.counts.bytes_shown) = (0, 0);
         }
-        for assignment in self.assignments.values_mut() {
+        self.troubles.clear();
+        for ordinal in self.assignments.keys().copied().collect::<Vec<_>>() {
+            let Some(assignment) = self.assignments.get_mut(&ordinal) else { continue };
             assignment.forgive();
-            if let Hold::Queued { not_before_ms } = &mut assignment.hold {
-                *not_before_ms = 0;
-                out.changes.push(Change::PutAssignment(assignment.to_record()));
+            if matches!(assignment.hold, Hold::Queued { .. }) {
+                self.set_hold(ordinal, Hold::WAITING, out);
             }
         }
         let phase = self.record.phase();
@@ -399,7 +326,7 @@ fn kept(table: &Table) -> (u64, u64) {
 }
 
 /// What people see of a phase.
-fn state_in(phase: Phase) -> JobState {
+pub(super) fn state_in(phase: Phase) -> JobState {
     match phase {
         Phase::Fresh | Phase::Inspect | Phase::Preflight => JobState::Preparing,
         Phase::Dump | Phase::Check | Phase::Before | Phase::Write => JobState::Running,

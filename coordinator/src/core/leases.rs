@@ -1,6 +1,5 @@
-//! Who holds what: grants, lapses, failures, returns.
+//! How leases end: completions, lapses, failures, returns.
 
-use prost::Message;
 use ringvault_proto::{
     error::{ErrorKind, Failure, Verdict},
     v1::{self, JobState},
@@ -9,46 +8,14 @@ use ringvault_proto::{
 use super::{
     Core,
     actions::pause_ms,
-    assignment::{Hold, Lease, Standing, parse_id},
+    assignment::{Assignment, Hold, Standing, parse_id},
     event::{Answer, Now, Output, ReplyId},
     job::{Context, Job},
     ms,
-    workers::Poll,
 };
 use crate::record::WorkKind;
 
-/// Assignments of one answer at most: a bound on its length.
-const GRANTS_MAX: usize = 16;
-
-/// No assignment is added to an answer that is as long as this: the longest has 3 MiB, and a message 4.
-const GRANTED_BYTES_AIM: usize = 512 << 10;
-
 impl Core {
-    /// Grants work to a worker: of the job with the fewest leases first, of the oldest among those.
-    pub(super) fn grant(&mut self, now: Now, poll: &Poll, out: &mut Output) -> Vec<v1::Assignment> {
-        let Some(worker) = self.workers.get(&poll.worker).cloned() else { return Vec::new() };
-        let slots = usize::try_from(worker.hello.slots).unwrap_or(usize::MAX);
-        let mut granted: Vec<v1::Assignment> = Vec::new();
-        let mut bytes = 0;
-        while granted.len() < poll.assignments_max.min(slots).min(GRANTS_MAX) && bytes < GRANTED_BYTES_AIM {
-            let (ctx, jobs) = self.split(now);
-            let able = |job: &&mut Job| {
-                job.is_active()
-                    && worker.serves(job.cluster())
-                    && job.is_proven(&poll.worker)
-                    && job.next(&ctx).is_some()
-            };
-            let Some(job) = jobs.values_mut().filter(able).min_by_key(|job| (job.leased.len(), job.record.sequence))
-            else {
-                break;
-            };
-            let next = job.grant_next(&poll.worker, &ctx, out);
-            bytes += next.as_ref().map_or(0, Message::encoded_len);
-            granted.extend(next);
-        }
-        granted
-    }
-
     /// Finds whose lease it is. Unknown ones are as stale as old ones.
     fn standing(&self, worker: &str, lease: Option<&v1::LeaseId>) -> (Standing, Option<(String, u32)>) {
         let found = lease.and_then(|lease| {
@@ -103,30 +70,24 @@ impl Core {
 
     fn is_repeated_failure(&self, job: &str, ordinal: u32, lease: Option<&v1::LeaseId>) -> bool {
         let assignment = self.jobs.get(job).and_then(|job| job.assignments.get(&ordinal));
-        assignment.is_some_and(|assignment| {
-            assignment
-                .failed_epoch
-                .is_some_and(|epoch| lease.is_some_and(|lease| lease.epoch == epoch) && assignment.epoch() == epoch)
-        })
+        assignment.zip(lease).is_some_and(|(assignment, lease)| assignment.has_failed(lease.epoch))
     }
 
     /// A worker gives assignments back unharmed.
-    pub(super) fn give_back(&mut self, now: Now, reply: ReplyId, request: &v1::ReturnRequest, out: &mut Output) {
-        self.take_back(now, Some(&request.worker_id), &request.leases, out);
+    pub(super) fn give_back(&mut self, reply: ReplyId, request: &v1::ReturnRequest, out: &mut Output) {
+        self.take_back(Some(&request.worker_id), &request.leases, out);
         if request.leaving {
             self.dismiss(&request.worker_id, out);
-            let (_, jobs) = self.split(now);
-            jobs.values_mut().for_each(|job| job.release_all_of(&request.worker_id, out));
+            self.jobs.values_mut().for_each(|job| job.release_all_of(&request.worker_id, out));
         }
         out.answer(reply, Answer::Noted);
     }
 
     /// Puts current leases back into the queue; the worker is not asked for where the answer never reached it.
-    pub(super) fn take_back(&mut self, now: Now, worker: Option<&str>, leases: &[v1::LeaseId], out: &mut Output) {
-        let (_, jobs) = self.split(now);
+    pub(super) fn take_back(&mut self, worker: Option<&str>, leases: &[v1::LeaseId], out: &mut Output) {
         for lease in leases {
             let Some((id, ordinal)) = parse_id(&lease.assignment_id) else { continue };
-            let Some(job) = jobs.get_mut(id).filter(|job| job.is_active()) else { continue };
+            let Some(job) = self.jobs.get_mut(id).filter(|job| job.is_active()) else { continue };
             let current = job.assignments.get(&ordinal).is_some_and(|assignment| match &assignment.hold {
                 Hold::Leased(held) => {
                     assignment.epoch() == lease.epoch && worker.is_none_or(|worker| worker == held.worker)
@@ -134,7 +95,7 @@ impl Core {
                 Hold::Queued { .. } | Hold::Done => false,
             });
             if current {
-                job.set_hold(ordinal, Hold::Queued { not_before_ms: 0 }, out);
+                job.set_hold(ordinal, Hold::WAITING, out);
             }
         }
     }
@@ -151,96 +112,19 @@ fn fenced(lease: Option<&v1::LeaseId>) -> Failure {
 }
 
 impl Job {
-    /// The assignment to be leased next.
-    pub(super) fn next(&self, ctx: &Context<'_>) -> Option<u32> {
-        if !self.is_ready() {
-            return None;
-        }
-        let ready = |ordinal: &&u32| match self.assignments.get(ordinal).map(|assignment| &assignment.hold) {
-            Some(Hold::Queued { not_before_ms }) => *not_before_ms <= ctx.now.ms,
-            Some(Hold::Leased(_) | Hold::Done) | None => false,
-        };
-        if let Some(ordinal) = self.loose.iter().find(ready) {
-            return Some(*ordinal);
-        }
-        if !self.are_tables_ready() {
-            return None;
-        }
-        let open =
-            self.tables.values().filter(|table| table.undone > 0 && table.doubt.is_none()).take(self.tables_parallel());
-        let leased = |table: &&super::table::Table| {
-            table.undone - u32::try_from(table.queued.len()).unwrap_or(table.undone).min(table.undone)
-        };
-        let mut open: Vec<_> = open.filter(|table| !table.queued.is_empty()).collect();
-        open.sort_by_key(leased);
-        open.into_iter().find_map(|table| table.queued.iter().find(ready).copied())
-    }
-
-    /// Leases the next assignment; nothing where it turned out that nothing of it is left.
-    fn grant_next(&mut self, worker: &str, ctx: &Context<'_>, out: &mut Output) -> Option<v1::Assignment> {
-        let ordinal = self.next(ctx)?;
-        let Some(run) = self.next_run(ordinal, out) else {
-            self.set_hold(ordinal, Hold::Done, out);
-            self.advance(ctx, out);
-            return None;
-        };
-        let lease = Lease {
-            worker: worker.to_owned(),
-            deadline_ms: ctx.now.ms + ms(ctx.settings.lease_ttl),
-            progress_ms: ctx.now.ms,
-            progress: v1::LeaseProgress::default(),
-            rows_recorded: 0,
-            bytes_recorded: 0,
-        };
-        let assignment = self.assignments.get_mut(&ordinal)?;
-        assignment.grant(run, lease.clone());
-        self.set_hold(ordinal, Hold::Leased(lease), out);
-        self.live(ctx.now, out);
-        Some(self.assignment_message(ordinal, ctx))
-    }
-
-    fn assignment_message(&self, ordinal: u32, ctx: &Context<'_>) -> v1::Assignment {
-        let assignment = &self.assignments[&ordinal];
-        let sharing = u64::from(self.slots(ctx)).min(u64::try_from(self.undone).unwrap_or(u64::MAX)).max(1);
-        let share = |whole: u64| if whole == 0 { 0 } else { (whole / sharing).max(1) };
-        let terms = self.terms();
-        v1::Assignment {
-            lease: Some(assignment.id()),
-            job_id: self.id.clone(),
-            attempt: assignment.attempts(),
-            lease_ttl_ms: ms(ctx.settings.lease_ttl),
-            cluster: self.cluster().to_owned(),
-            repository: self.repository().to_owned(),
-            allowance: Some(v1::Allowance {
-                job_id: self.id.clone(),
-                pace: terms.pace,
-                rows_per_second_max: share(terms.rows_per_second_max),
-                bytes_per_second_max: share(terms.bytes_per_second_max),
-                requests_per_node_max: 0.0,
-            }),
-            trace_parent: String::new(),
-            patience_ms: self.patience_ms(),
-            work: Some(match self.backup_spec() {
-                Some(spec) => self.backup_work(assignment, spec),
-                None => self.restore_work(assignment),
-            }),
-        }
-    }
-
     /// Takes lapsed leases away.
     pub(super) fn expire(&mut self, ctx: &Context<'_>, out: &mut Output) {
-        for ordinal in self.leased.clone() {
-            let Some(assignment) = self.assignments.get_mut(&ordinal) else { continue };
-            let Hold::Leased(lease) = &assignment.hold else { continue };
+        let lapsed = |ordinal: &u32| {
+            let assignment = self.assignments.get(ordinal)?;
+            let Hold::Leased(lease) = &assignment.hold else { return None };
             // Work without rows shows no counts while it goes on, and what waits for a node has said so.
             let silent = assignment.kind().is_silent() || !lease.progress.waiting.is_empty();
             let stall_ms = ms(ctx.settings.no_progress_timeout);
-            let (worker, deadline_ms, progress_ms) = (lease.worker.clone(), lease.deadline_ms, lease.progress_ms);
             let stall_ms = if silent { stall_ms.saturating_add(self.patience_ms()) } else { stall_ms };
-            let stalled = ctx.now.ms.saturating_sub(progress_ms) > stall_ms;
-            if ctx.now.ms < deadline_ms && !stalled {
-                continue;
-            }
+            let stalled = ctx.now.ms.saturating_sub(lease.progress_ms) > stall_ms;
+            (ctx.now.ms >= lease.deadline_ms || stalled).then(|| (*ordinal, lease.worker.clone(), stalled))
+        };
+        for (ordinal, worker, stalled) in self.leased.iter().filter_map(lapsed).collect::<Vec<_>>() {
             let name = ctx.workers.get(&worker).map_or(worker, |worker| worker.hello.name.clone());
             self.lapse(ordinal, &name, stalled, ctx, out);
             if !self.is_active() {
@@ -253,7 +137,9 @@ impl Job {
         let Some(assignment) = self.assignments.get_mut(&ordinal) else { return };
         assignment.count_lapse();
         let lapses = assignment.lapses();
-        self.set_hold(ordinal, Hold::Queued { not_before_ms: 0 }, out);
+        out.tally.lapses += 1;
+        self.note_failure(ordinal, out);
+        self.set_hold(ordinal, Hold::WAITING, out);
         let why = if stalled { "made no progress" } else { "stopped reporting" };
         if lapses >= ctx.settings.lapses_max {
             let message = format!(
@@ -269,18 +155,20 @@ impl Job {
         let what = self.describe(ordinal);
         let verdict = failure.kind.verdict();
         if verdict == Verdict::Abandon {
-            self.set_hold(ordinal, Hold::Queued { not_before_ms: 0 }, out);
+            self.set_hold(ordinal, Hold::WAITING, out);
             return;
         }
         if self.doubt(ordinal, &failure, out) {
             return;
         }
         let Some(assignment) = self.assignments.get_mut(&ordinal) else { return };
-        assignment.count_attempt(failure.clone());
+        assignment.count_attempt();
         let attempts = assignment.attempts();
         let first_look = matches!(assignment.kind(), WorkKind::Inspect | WorkKind::Preflight);
         let attempts_max = if first_look { ctx.settings.first_look_attempts_max } else { ctx.settings.attempts_max };
         let pause = pause_ms(ctx.settings, attempts, &self.id, ordinal);
+        self.troubles.insert(ordinal, failure.clone());
+        self.note_failure(ordinal, out);
         self.set_hold(ordinal, Hold::Queued { not_before_ms: ctx.now.ms + pause }, out);
         let named = match self.assignments[&ordinal].table().and_then(|table| self.tables.get(&table)) {
             Some(table) if !failure.message.contains(&table.full_name()) => format!("{what}: {}", failure.message),
@@ -301,15 +189,25 @@ impl Job {
         }
     }
 
+    /// An attempt of an assignment came to nothing.
+    fn note_failure(&mut self, ordinal: u32, out: &mut Output) {
+        out.tally.retries += 1;
+        let table = self.assignments.get(&ordinal).and_then(Assignment::table);
+        if let Some(table) = table.and_then(|table| self.tables.get_mut(&table)) {
+            table.counts.failures += 1;
+        }
+    }
+
     fn release_all_of(&mut self, worker: &str, out: &mut Output) {
-        for ordinal in self.leased.clone() {
-            let held = match self.assignments.get(&ordinal).map(|assignment| &assignment.hold) {
-                Some(Hold::Leased(lease)) => lease.worker == worker,
-                Some(Hold::Queued { .. } | Hold::Done) | None => false,
-            };
-            if held {
-                self.set_hold(ordinal, Hold::Queued { not_before_ms: 0 }, out);
-            }
+        if !self.holders.contains_key(worker) {
+            return;
+        }
+        let held = |ordinal: &&u32| match self.assignments.get(ordinal).map(|assignment| &assignment.hold) {
+            Some(Hold::Leased(lease)) => lease.worker == worker,
+            Some(Hold::Queued { .. } | Hold::Done) | None => false,
+        };
+        for ordinal in self.leased.iter().filter(held).copied().collect::<Vec<_>>() {
+            self.set_hold(ordinal, Hold::WAITING, out);
         }
     }
 }

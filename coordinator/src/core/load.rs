@@ -1,6 +1,6 @@
 //! The core as the journal left it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ringvault_proto::{
     error::{ErrorKind, Failure},
@@ -12,12 +12,13 @@ use super::{
     Core,
     assignment::{Hold, Lease},
     event::{Now, Output},
-    job::Job,
+    figures::Tally,
+    job::{Context, Job},
     ms,
     table::Table,
 };
 use crate::{
-    record::{HoldKind, Loaded},
+    record::{AssignmentRecord, HoldKind, Loaded},
     settings::Settings,
 };
 
@@ -31,8 +32,15 @@ impl Core {
         let mut core = Self {
             settings,
             jobs: BTreeMap::new(),
+            active: BTreeSet::new(),
             workers: BTreeMap::new(),
-            polls: Vec::new(),
+            polls: BTreeMap::new(),
+            polled: 0,
+            rings: BTreeMap::new(),
+            limits: BTreeMap::new(),
+            successes: BTreeMap::new(),
+            tally: Tally::default(),
+            pass: 0,
             sequence: 0,
             runs: 0,
             sweep_at: 0,
@@ -47,17 +55,27 @@ impl Core {
                 Self::interrupt(job, &mut out.changes);
             }
         }
+        core.active = core.jobs.values().filter(|job| job.is_active()).map(|job| job.id.clone()).collect();
+        core.settle(out);
         Ok(core)
     }
 
     fn take_records(&mut self, loaded: Loaded, now: Now) -> Result<(), Failure> {
+        for record in loaded.clusters {
+            self.limits.insert(record.cluster, record.limits.unwrap_or_default());
+        }
+        for record in loaded.successes {
+            self.successes.insert((record.cluster.clone(), record.keyspace.clone()), record);
+        }
         for record in loaded.jobs {
             if record.spec.as_ref().is_none_or(|spec| spec.work.is_none()) {
                 return Err(corrupt(&record.job_id, "a job without a spec"));
             }
             self.sequence = self.sequence.max(record.sequence);
             self.runs += 1;
-            self.jobs.insert(record.job_id.clone(), Job::new(record, self.runs));
+            let mut job = Job::new(record, self.runs);
+            job.progressed_ms = now.ms;
+            self.jobs.insert(job.id.clone(), job);
         }
         for record in loaded.tables {
             let grid = record.plan.as_ref().map_or(0, |plan| plan.grid_exponent);
@@ -69,14 +87,12 @@ impl Core {
             find(&mut self.jobs, &job_id)?.tables.entry(table).or_default().record(piece);
         }
         let survive = self.settings.leases_survive_restart;
-        let deadline_ms = now.ms + ms(self.settings.lease_ttl);
+        let (ctx, jobs) = self.split(now);
         for record in loaded.assignments {
-            let job = find(&mut self.jobs, &record.job_id)?;
-            let (ordinal, worker) = (record.ordinal, record.worker_id.clone());
-            let leased = record.hold() == HoldKind::Leased && survive && job.is_active();
-            job.insert(record);
-            if leased {
-                job.keep_lease(ordinal, worker, deadline_ms, now);
+            let job = find(jobs, &record.job_id)?;
+            job.insert(&record);
+            if record.hold() == HoldKind::Leased && survive && job.is_active() {
+                job.keep_lease(&record, &ctx);
             }
         }
         Ok(())
@@ -84,19 +100,17 @@ impl Core {
 }
 
 impl Job {
-    /// A lease that was granted before a restart goes on under its epoch.
-    fn keep_lease(&mut self, ordinal: u32, worker: String, deadline_ms: u64, now: Now) {
-        if let Some(assignment) = self.assignments.get_mut(&ordinal) {
-            assignment.hold = Hold::Leased(Lease {
-                worker,
-                deadline_ms,
-                progress_ms: now.ms,
-                progress: v1::LeaseProgress::default(),
-                rows_recorded: 0,
-                bytes_recorded: 0,
-            });
-        }
-        self.place(ordinal);
+    /// A lease that was granted before a restart goes on under its epoch, with a full TTL.
+    fn keep_lease(&mut self, record: &AssignmentRecord, ctx: &Context<'_>) {
+        let lease = Lease {
+            worker: record.worker_id.clone(),
+            deadline_ms: ctx.now.ms + ms(ctx.settings.lease_ttl),
+            progress_ms: ctx.now.ms,
+            progress: v1::LeaseProgress::default(),
+            rows_recorded: 0,
+            bytes_recorded: 0,
+        };
+        self.change_hold(record.ordinal, Hold::Leased(Box::new(lease)));
     }
 }
 

@@ -42,6 +42,7 @@ impl Job {
             if !self.take_result(ordinal, request, ctx, out)? {
                 return Ok(false);
             }
+            self.progressed_ms = ctx.now.ms;
             self.set_hold(ordinal, Hold::Done, out);
             self.advance(ctx, out);
             return Ok(true);
@@ -55,6 +56,7 @@ impl Job {
             }
             _ => self.take_verified(ordinal, kind, request.verified, out)?,
         }
+        self.progressed_ms = ctx.now.ms;
         self.note_shown(ordinal);
         let left = self.left(ordinal, self.assignments[&ordinal].run());
         if left > 0 {
@@ -62,9 +64,9 @@ impl Job {
         }
         let over = self.left(ordinal, self.assignments[&ordinal].covers()) == 0;
         if let Some(assignment) = self.assignments.get_mut(&ordinal) {
-            assignment.ended_epoch = Some(assignment.epoch());
+            assignment.end_run();
         }
-        self.set_hold(ordinal, if over { Hold::Done } else { Hold::Queued { not_before_ms: 0 } }, out);
+        self.set_hold(ordinal, if over { Hold::Done } else { Hold::WAITING }, out);
         self.advance(ctx, out);
         Ok(true)
     }
@@ -201,10 +203,10 @@ impl Job {
 
     /// Counts what of a lease's progress is recorded by now.
     fn count_recorded(&mut self, ordinal: u32, rows: u64, bytes: u64) {
-        if let Some(Hold::Leased(lease)) = self.assignments.get_mut(&ordinal).map(|assignment| &mut assignment.hold) {
+        self.with_lease(ordinal, |lease| {
             lease.rows_recorded += rows;
             lease.bytes_recorded += bytes;
-        }
+        });
     }
 
     /// Pieces of a run that are not recorded.

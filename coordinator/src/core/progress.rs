@@ -2,29 +2,33 @@
 
 use std::collections::BTreeMap;
 
-use ringvault_proto::v1::{self, JobState};
+use ringvault_proto::v1::{self, JobState, TableState};
+use ringvault_runtime::telemetry;
 
-use super::{assignment::Hold, job::Job, scrap::redacted, table::Table, workers::Proof};
+use super::{
+    assignment::Hold,
+    job::Job,
+    scrap::redacted,
+    table::{Live, Table},
+    workers::Proof,
+};
 use crate::record::{Phase, WorkKind};
 
 /// Approximations of a table that its progress names one by one at most: it is sent some times a second.
 const APPROXIMATIONS_TOLD_MAX: usize = 32;
 
-/// What the assignments of a table's present phase amount to.
-#[derive(Clone, Copy, Default)]
-struct Shards {
-    all: u64,
-    done: u64,
-    segments: u64,
-    retries: u64,
-}
-
 impl Job {
     /// The job with all that may be known of it; it holds no secret and no cell.
     pub(crate) fn message(&self) -> v1::Job {
+        let known = self.is_ended() || self.record.phase() == Phase::Scrap;
+        let ended = known && !self.record.tables_ended.is_empty();
+        let tables = if ended { self.record.tables_ended.clone() } else { self.tables_progress() };
+        v1::Job { tables, ..self.summary() }
+    }
+
+    /// The job without its tables.
+    pub(super) fn summary(&self) -> v1::Job {
         let record = &self.record;
-        let known = self.is_ended() || record.phase() == Phase::Scrap;
-        let ended = known && !record.tables_ended.is_empty();
         v1::Job {
             job_id: self.id.clone(),
             state: record.state,
@@ -35,14 +39,16 @@ impl Job {
             started_unix_ms: record.submitted_unix_ms,
             finished_unix_ms: record.finished_unix_ms,
             backup_id: record.backup_id.clone(),
-            tables: if ended { record.tables_ended.clone() } else { self.tables_progress() },
+            tables: Vec::new(),
             warnings: record.warnings.clone(),
             rows_kept: record.rows_kept,
             bytes_kept: record.bytes_kept,
             plan: record.plan.clone(),
             idempotency_key: record.idempotency_key.clone(),
             mismatches: record.mismatches.clone(),
-            ..v1::Job::default()
+            trace_id: telemetry::trace_id(&record.trace_parent),
+            leases: u32::try_from(self.leased.len()).unwrap_or(u32::MAX),
+            workers: u32::try_from(self.holders.len()).unwrap_or(u32::MAX),
         }
     }
 
@@ -57,36 +63,73 @@ impl Job {
     }
 
     pub(super) fn tables_progress(&self) -> Vec<v1::TableProgress> {
-        let kind = self.phase_kind();
-        let mut shards: BTreeMap<u32, Shards> = BTreeMap::new();
-        for assignment in self.assignments.values().filter(|assignment| assignment.kind() == kind) {
-            let Some(number) = assignment.table() else { continue };
-            let of = shards.entry(number).or_default();
-            of.all += 1;
-            of.segments += assignment.covers().count;
-            match &assignment.hold {
-                Hold::Done => of.done += 1,
-                Hold::Leased(lease) => of.retries += lease.progress.retries,
-                Hold::Queued { .. } => {}
-            }
-        }
-        let none = Shards::default();
-        let progress =
-            |(number, table): (&u32, &Table)| self.table_progress(*number, table, *shards.get(number).unwrap_or(&none));
-        self.tables.iter().map(progress).collect()
+        self.tables.iter().map(|(number, table)| self.table_progress(*number, table)).collect()
     }
 
-    fn table_progress(&self, number: u32, table: &Table, shards: Shards) -> v1::TableProgress {
+    /// Rows and bytes of a table as they are shown.
+    fn shown_counts(&self, number: u32, table: &Table) -> [u64; 2] {
         let counts = &table.counts;
-        let (mut rows, mut encoded_bytes) = match self.only_compares() {
-            true => (counts.rows_compared, counts.bytes_compared),
-            false => (counts.rows, counts.encoded_bytes),
-        };
-        if !self.only_compares() && self.is_active() && table.undone > 0 {
-            let live = self.live_counts(number);
-            rows = live.0.max(counts.rows_shown);
-            encoded_bytes = live.1.max(counts.bytes_shown);
+        if self.only_compares() {
+            return [counts.rows_compared, counts.bytes_compared];
         }
+        if (self.is_active() || self.is_paused()) && table.undone > 0 {
+            let (rows, bytes) = self.live_counts(number);
+            return [rows.max(counts.rows_shown), bytes.max(counts.bytes_shown)];
+        }
+        [counts.rows, counts.encoded_bytes]
+    }
+
+    /// Rows and bytes that the present phase has done of a table.
+    pub(super) fn work_counts(&self, number: u32) -> [u64; 2] {
+        let Some(table) = self.tables.get(&number) else { return [0, 0] };
+        match self.phase_kind() {
+            WorkKind::Check | WorkKind::Compare => [table.counts.rows_compared, table.counts.bytes_compared],
+            _ => self.shown_counts(number, table),
+        }
+    }
+
+    /// Looks at how fast its tables go on.
+    pub(super) fn take_rates(&mut self, now_ms: u64) {
+        for number in self.open.iter().copied().collect::<Vec<_>>() {
+            let counts = self.work_counts(number);
+            if let Some(table) = self.tables.get_mut(&number) {
+                table.rate.take(now_ms, counts);
+            }
+        }
+    }
+
+    /// Whether the shards of the present phase are known.
+    pub(super) fn has_begun_tables(&self) -> bool {
+        match self.record.phase() {
+            Phase::Fresh | Phase::Inspect | Phase::Preflight | Phase::Before => false,
+            Phase::Dump
+            | Phase::Publish
+            | Phase::Check
+            | Phase::Write
+            | Phase::After
+            | Phase::Compare
+            | Phase::Scrap => true,
+        }
+    }
+
+    fn table_state(&self, table: &Table) -> TableState {
+        if table.is_finished(self.has_begun_tables()) {
+            TableState::Done
+        } else if self.record.state() == JobState::Failed || self.record.ending_state() == JobState::Failed {
+            TableState::Failed
+        } else if table.leased > 0 {
+            TableState::Running
+        } else {
+            TableState::Waiting
+        }
+    }
+
+    fn table_progress(&self, number: u32, table: &Table) -> v1::TableProgress {
+        let counts = &table.counts;
+        let shards = table.shards.get(&self.phase_kind()).copied().unwrap_or_default();
+        let [rows, encoded_bytes] = self.shown_counts(number, table);
+        let goes_on = self.is_active() && table.undone > 0;
+        let [rows_per_second, encoded_bytes_per_second] = if goes_on { table.rate.per_second() } else { [0, 0] };
         let restored = table.index.is_some().then_some(&table.totals);
         let checking = self.record.phase() == Phase::Check;
         let verified = if checking { &table.checked } else { &table.compared };
@@ -107,7 +150,7 @@ impl Job {
             chunks_reused: counts.chunks_reused,
             bytes_estimated: if whole { encoded_bytes } else { table.plan.bytes_estimated },
             rows_expected: restored.map_or(0, |totals| totals.sums.rows),
-            retries: counts.retries + shards.retries,
+            retries: counts.retries + table.live.retries,
             cells_expired: counts.cells_expired,
             segments_verified: u64::try_from(verified.len()).unwrap_or(u64::MAX),
             segments,
@@ -120,23 +163,18 @@ impl Job {
                 .then(|| self.target_of(table))
                 .filter(|to| *to != table.key())
                 .map(|to| (&to).into()),
-            ..v1::TableProgress::default()
+            state: self.table_state(table).into(),
+            failures: counts.failures,
+            rows_per_second,
+            encoded_bytes_per_second,
         }
     }
 
     /// Rows and bytes of a table: recorded ones, and what its leases report beyond them.
     pub(super) fn live_counts(&self, number: u32) -> (u64, u64) {
         let Some(table) = self.tables.get(&number) else { return (0, 0) };
-        let (mut rows, mut bytes) = (table.counts.rows, table.counts.encoded_bytes);
-        for assignment in self.leased.iter().filter_map(|ordinal| self.assignments.get(ordinal)) {
-            let counted = matches!(assignment.kind(), WorkKind::Dump | WorkKind::Restore);
-            let Hold::Leased(lease) = &assignment.hold else { continue };
-            if counted && assignment.table() == Some(number) {
-                rows = rows.saturating_add(lease.progress.rows.saturating_sub(lease.rows_recorded));
-                bytes = bytes.saturating_add(lease.progress.encoded_bytes.saturating_sub(lease.bytes_recorded));
-            }
-        }
-        (rows, bytes)
+        let Live { rows, bytes, .. } = table.live;
+        (table.counts.rows.saturating_add(rows), table.counts.encoded_bytes.saturating_add(bytes))
     }
 
     /// One line for a person: what happens now, and what it waits for.
@@ -147,7 +185,7 @@ impl Job {
             JobState::Cancelled => return "cancelled".to_owned(),
             JobState::Interrupted => return "interrupted; the same command goes on".to_owned(),
             JobState::Unspecified => return String::new(),
-            JobState::Paused => return "paused; resume it to go on".to_owned(),
+            JobState::Paused => return format!("paused while {}; resume it to go on", self.doing()),
             JobState::Preparing | JobState::Running | JobState::Publishing | JobState::Verifying => {}
         }
         if let Some(trouble) = &self.run.trouble {
@@ -182,10 +220,7 @@ impl Job {
             })
             .flat_map(|progress| [progress.waiting.as_str(), progress.throttle.as_str()])
             .find(|text| !text.is_empty())
-            .or_else(|| {
-                let failures = self.assignments.values().filter(|assignment| assignment.hold != Hold::Done);
-                failures.filter_map(|assignment| assignment.last_failure.as_ref()).map(|f| f.message.as_str()).next()
-            })
+            .or_else(|| self.troubles.values().next().map(|failure| failure.message.as_str()))
     }
 
     fn doing(&self) -> String {

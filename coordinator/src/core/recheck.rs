@@ -35,19 +35,19 @@ impl Job {
         else {
             return false;
         };
-        self.set_hold(ordinal, Hold::Queued { not_before_ms: 0 }, out);
+        self.set_hold(ordinal, Hold::WAITING, out);
         let Some(table) = self.tables.get_mut(&number) else { return false };
         if table.doubt.is_none() {
             table.doubt = Some(failure.clone().into());
             out.changes.push(Change::PutTable(Box::new(table.to_record(&self.id, number))));
-            self.add(WorkKind::Recheck, None, Run { first: number.into(), count: 1 }, 0, out);
+            self.add(WorkKind::Recheck, Run { first: number.into(), count: 1 }, out);
         }
         true
     }
 
     /// The definitions are read again behind a capture of the schema.
     pub(super) fn recheck_all(&mut self, out: &mut Output) {
-        self.add(WorkKind::Recheck, None, Run { first: 0, count: 0 }, 0, out);
+        self.add(WorkKind::Recheck, Run { first: 0, count: 0 }, out);
     }
 
     /// The tables that a recheck is about.
@@ -138,7 +138,7 @@ impl Job {
         self.remove_table(number, out);
         self.warn(warning, out);
         for planned in planned {
-            self.adopt_table(number, planned, redumps, out);
+            self.adopt_table(number, planned, redumps, ctx, out);
         }
         self.forget_schema(out);
     }

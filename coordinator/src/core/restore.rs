@@ -73,7 +73,7 @@ impl Job {
     fn begin(&mut self, phase: Phase, kind: Option<WorkKind>, ctx: &Context<'_>, out: &mut Output) {
         self.enter(phase, ctx, out);
         if let Some(kind) = kind {
-            self.add(kind, None, WHOLE, 0, out);
+            self.add(kind, WHOLE, out);
         }
     }
 
@@ -114,7 +114,7 @@ impl Job {
             self.tell_plan(ctx, out);
         } else if (drop || check_first) && !self.restore_spec().schema_only {
             self.begin(Phase::Check, None, ctx, out);
-            self.add_verifications(WorkKind::Check, out);
+            self.add_verifications(WorkKind::Check, ctx, out);
         } else {
             self.begin(Phase::Before, Some(WorkKind::Before), ctx, out);
         }
@@ -141,10 +141,10 @@ impl Job {
             return;
         }
         self.begin(Phase::Compare, None, ctx, out);
-        self.add_verifications(WorkKind::Compare, out);
+        self.add_verifications(WorkKind::Compare, ctx, out);
     }
 
-    fn add_verifications(&mut self, kind: WorkKind, out: &mut Output) {
+    fn add_verifications(&mut self, kind: WorkKind, ctx: &Context<'_>, out: &mut Output) {
         let runs: Vec<(u32, Run)> = self
             .tables
             .iter()
@@ -155,8 +155,22 @@ impl Job {
                 runs.into_iter().filter(needed).map(|run| (*number, run)).collect::<Vec<_>>()
             })
             .collect();
+        self.add_shards(kind, runs, ctx, out);
+    }
+
+    fn add_shards(&mut self, kind: WorkKind, runs: Vec<(u32, Run)>, ctx: &Context<'_>, out: &mut Output) {
+        // The bytes of chunks lie in the repository, at no node.
+        let homes = if kind == WorkKind::Check { None } else { self.homes(ctx, out) };
         for (number, run) in runs {
-            self.add(kind, Some(number), run, 0, out);
+            let home = homes.as_ref().and_then(|(homes, numbers)| {
+                let table = self.tables.get(&number)?;
+                let run = match (kind, usize::try_from(run.first)) {
+                    (WorkKind::Restore, Ok(first)) => Run { first: table.chunks().get(first)?.segment, count: 1 },
+                    _ => run,
+                };
+                Some(numbers[homes.of(table.grid(), run)?])
+            });
+            self.add_shard(kind, number, run, 0, home, out);
         }
     }
 
@@ -167,9 +181,7 @@ impl Job {
             .iter()
             .flat_map(|(number, table)| plan::restore::writes(table.chunks()).into_iter().map(|run| (*number, run)))
             .collect();
-        for (number, run) in runs {
-            self.add(WorkKind::Restore, Some(number), run, 0, out);
-        }
+        self.add_shards(WorkKind::Restore, runs, ctx, out);
     }
 
     /// Every row of every chunk must be acknowledged before the restore goes on.

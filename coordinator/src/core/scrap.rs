@@ -44,10 +44,8 @@ impl Job {
         ctx: &Context<'_>,
         out: &mut Output,
     ) {
-        for ordinal in self.leased.clone() {
-            // What its leases retried counts, too.
-            self.set_hold(ordinal, Hold::Queued { not_before_ms: 0 }, out);
-        }
+        // First: what its leases retried counts, too.
+        self.release_all(out);
         self.record.tables_ended = self.tables_progress();
         self.record.ending_state = state.into();
         self.record.ending_failure = failure.map(Into::into);
@@ -57,7 +55,7 @@ impl Job {
         }
         self.starving_since_ms = None;
         self.enter(Phase::Scrap, ctx, out);
-        self.add(WorkKind::Scrap, None, Run { first: 0, count: 0 }, 0, out);
+        self.add(WorkKind::Scrap, Run { first: 0, count: 0 }, out);
     }
 
     /// The scratch keyspace is gone.

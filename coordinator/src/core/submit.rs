@@ -7,6 +7,7 @@ use ringvault_proto::{
 
 use super::{
     Core,
+    control::no_job,
     event::{Answer, Now, Output, ReplyId, Submission},
     job::Job,
     ms,
@@ -60,6 +61,7 @@ impl Core {
                     let job = jobs.get_mut(&id).expect("found above");
                     job.record.spec = Some(submission.spec);
                     job.record.fresh = submission.fresh;
+                    job.record.trace_parent = submission.trace_parent;
                     job.revive(number, &ctx, out);
                     job.advance(&ctx, out);
                     out.work = true;
@@ -96,9 +98,11 @@ impl Core {
             resubmitted_unix_ms: now.unix_ms,
             active_unix_ms: now.unix_ms,
             backup_id: if makes_backup { submission.backup_id } else { restored },
+            trace_parent: submission.trace_parent,
             ..JobRecord::default()
         };
         let mut job = Job::new(record, self.runs);
+        job.progressed_ms = now.ms;
         job.touch(out);
         let (ctx, jobs) = self.split(now);
         job.advance(&ctx, out);
@@ -122,16 +126,14 @@ impl Core {
     pub(super) fn cancel(&mut self, now: Now, reply: ReplyId, id: &str, out: &mut Output) {
         let (ctx, jobs) = self.split(now);
         let Some(job) = jobs.get_mut(id) else {
-            let failure =
-                Failure::new(ErrorKind::NotFound, format!("there is no job {id}; `ringvault job list` names them"));
-            out.answer(reply, Answer::Refused(failure));
+            out.answer(reply, Answer::Refused(no_job(id)));
             return;
         };
         if !job.is_ended() {
             job.finish(JobState::Cancelled, None, &ctx, out);
         }
         let message = Box::new(job.message());
-        out.answer(reply, Answer::Cancelled(message));
+        out.answer(reply, Answer::Changed(message));
     }
 
     /// Marks a job as one whose process ended.

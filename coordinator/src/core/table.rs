@@ -1,9 +1,6 @@
 //! What is known of one table of a job: its grid, its recorded pieces, and which of its assignments wait.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use ringvault_archive::{
     chunk::{self, Facts},
@@ -11,10 +8,11 @@ use ringvault_archive::{
 };
 use ringvault_proto::{grid::Grid, v1};
 
+use super::{queue::Queue, rate::Rate};
 use crate::{
     name::TableKey,
     plan::Run,
-    record::{Piece, TableRecord},
+    record::{Piece, TableRecord, WorkKind},
 };
 
 /// What a dump has stored of a segment.
@@ -41,9 +39,43 @@ pub(crate) struct Counts {
     pub(crate) bytes_compared: u64,
     /// Of ended leases.
     pub(crate) retries: u64,
+    /// Attempts of its shards that failed or lapsed.
+    pub(crate) failures: u64,
     /// The most rows and bytes ever shown, so that counts don't fall when a lease is lost.
     pub(crate) rows_shown: u64,
     pub(crate) bytes_shown: u64,
+}
+
+/// What the assignments of one kind of a table amount to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Shards {
+    pub(crate) all: u64,
+    pub(crate) done: u64,
+    pub(crate) segments: u64,
+}
+
+/// What the leases of a table report beyond what is recorded of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Live {
+    pub(crate) rows: u64,
+    pub(crate) bytes: u64,
+    pub(crate) retries: u64,
+}
+
+impl Live {
+    /// More of a lease.
+    pub(super) fn add(&mut self, other: Self) {
+        self.rows = self.rows.wrapping_add(other.rows);
+        self.bytes = self.bytes.wrapping_add(other.bytes);
+        self.retries = self.retries.wrapping_add(other.retries);
+    }
+
+    /// Takes away what was added.
+    pub(super) fn subtract(&mut self, other: Self) {
+        self.rows = self.rows.wrapping_sub(other.rows);
+        self.bytes = self.bytes.wrapping_sub(other.bytes);
+        self.retries = self.retries.wrapping_sub(other.retries);
+    }
 }
 
 /// A table of a job.
@@ -76,9 +108,17 @@ pub(crate) struct Table {
     /// What it amounts to.
     pub(crate) counts: Counts,
     /// Assignments that wait for a worker.
-    pub(crate) queued: BTreeSet<u32>,
+    pub(crate) queued: Queue,
     /// Assignments that are not done, waiting or leased.
     pub(crate) undone: u32,
+    /// Those of them that a worker holds.
+    pub(crate) leased: u32,
+    /// Its assignments by what they do.
+    pub(crate) shards: BTreeMap<WorkKind, Shards>,
+    /// Of its leases.
+    pub(crate) live: Live,
+    /// How fast it goes on.
+    pub(crate) rate: Rate,
 }
 
 impl Table {
@@ -178,7 +218,7 @@ impl Table {
         };
         self.index = Some(Arc::new(index));
         self.totals = totals;
-        self.counts = Counts { retries: self.counts.retries, ..Counts::default() };
+        self.counts = Counts { retries: self.counts.retries, failures: self.counts.failures, ..Counts::default() };
         for done in std::mem::take(&mut self.restored).into_values() {
             self.record(Piece::Restored(done));
         }
@@ -215,6 +255,11 @@ impl Table {
     /// Whether a dump of the segment stored anything.
     pub(crate) fn is_begun(&self, segment: u64) -> bool {
         self.dumped.contains_key(&segment)
+    }
+
+    /// Whether nothing of it is left, where its shards are known by now.
+    pub(crate) fn is_finished(&self, begun: bool) -> bool {
+        begun && self.undone == 0
     }
 
     /// Whether any piece is recorded.

@@ -238,6 +238,7 @@ impl Bench {
             fresh,
             job_id: format!("j{}", self.jobs),
             backup_id: format!("20261122T145053Z-{:04}", self.jobs),
+            trace_parent: String::new(),
         }
     }
 

@@ -3,6 +3,8 @@
 //! A worker attends as long as it reports within the TTL. Before its first lease of a job it must read back the nonce
 //! that stands in the job's repository: two machines may both have a `/mnt/bk` and mean different disks.
 
+use std::collections::BTreeSet;
+
 use ringvault_proto::{
     error::{ErrorKind, Failure, Verdict},
     v1,
@@ -10,7 +12,7 @@ use ringvault_proto::{
 
 use super::{
     Core,
-    assignment::{Hold, Standing, parse_id},
+    assignment::{Standing, parse_id},
     event::{Answer, Now, Output, ReplyId},
     job::{Context, Job},
     ms,
@@ -29,15 +31,30 @@ pub(crate) const POLL_MS_MAX: u64 = 30_000;
 #[derive(Clone, Debug)]
 pub(crate) struct Worker {
     pub(super) hello: v1::WorkerHello,
+    /// As it reported last.
     pub(super) draining: bool,
+    /// It was ordered to drain, or to work again, and has not reported that it does.
+    pub(super) ordered: Option<bool>,
     pub(super) reported_ms: u64,
     pub(super) reported_unix_ms: u64,
+    /// The number of its poll, where it waits.
+    pub(super) poll: Option<u64>,
 }
 
 impl Worker {
     /// Whether it can do work of jobs of that cluster.
     pub(super) fn serves(&self, cluster: &str) -> bool {
-        !self.draining && self.hello.clusters.iter().any(|name| name == cluster)
+        !self.drains() && self.hello.clusters.iter().any(|name| name == cluster)
+    }
+
+    /// Whether it takes no more work.
+    fn drains(&self) -> bool {
+        self.ordered.unwrap_or(self.draining)
+    }
+
+    /// It is to take no more work, or to work again; it is told in the answers to its reports until it says that it does.
+    pub(super) fn order_drain(&mut self, drain: bool) {
+        self.ordered = (self.draining != drain).then_some(drain);
     }
 }
 
@@ -47,6 +64,7 @@ pub(crate) struct Poll {
     pub(super) reply: ReplyId,
     pub(super) worker: String,
     pub(super) assignments_max: usize,
+    pub(super) asked_ms: u64,
     pub(super) until_ms: u64,
 }
 
@@ -70,8 +88,17 @@ impl Core {
             return;
         };
         let worker_id = hello.worker_id.clone();
-        let worker = Worker { hello, draining: report.draining, reported_ms: now.ms, reported_unix_ms: now.unix_ms };
-        out.work |= self.workers.insert(worker_id.clone(), worker).is_none();
+        let (ordered, poll) = self.workers.get(&worker_id).map_or((None, None), |known| (known.ordered, known.poll));
+        let ordered = ordered.filter(|drain| *drain != report.draining);
+        let worker = Worker {
+            hello,
+            draining: report.draining,
+            ordered,
+            reported_ms: now.ms,
+            reported_unix_ms: now.unix_ms,
+            poll,
+        };
+        self.workers.insert(worker_id.clone(), worker);
         let ttl_ms = ms(self.settings.lease_ttl);
         let (ctx, jobs) = self.split(now);
         let (mut renewed, mut lost) = (Vec::new(), Vec::new());
@@ -81,12 +108,17 @@ impl Core {
             let current = job.is_some_and(|(job, ordinal)| job.renew(ordinal, &worker_id, progress, &ctx, out));
             if current { renewed.push(lease) } else { lost.push(lease) }
         }
+        let of: BTreeSet<&str> =
+            renewed.iter().filter_map(|lease| parse_id(&lease.assignment_id)).map(|(job, _)| job).collect();
+        let allowances = of.into_iter().filter_map(|job| self.allow(job, &worker_id)).collect();
         let answer = v1::AttendResponse {
             acknowledged: report.sequence,
             lease_ttl_ms: ttl_ms,
             renewed,
             lost,
-            ..v1::AttendResponse::default()
+            drain: ordered == Some(true),
+            undrain: ordered == Some(false),
+            allowances,
         };
         out.answer(reply, Answer::Attended(answer));
     }
@@ -108,44 +140,69 @@ impl Core {
                 job.take_proof(&request.worker_id, proof, &ctx, out);
             }
         }
-        self.drop_polls(&request.worker_id, out);
-        self.polls.push(Poll {
+        self.drop_poll(&request.worker_id, out);
+        self.polled += 1;
+        let poll = Poll {
             reply,
             worker: request.worker_id,
             assignments_max: usize::try_from(request.assignments_max).unwrap_or(usize::MAX),
+            asked_ms: now.ms,
             until_ms: now.ms + request.wait_ms.min(POLL_MS_MAX),
-        });
-        out.work = true;
+        };
+        if let Some(worker) = self.workers.get_mut(&poll.worker) {
+            worker.poll = Some(self.polled);
+        }
+        self.polls.insert(self.polled, poll);
+        self.serve_poll(self.polled, now, out);
     }
 
     /// Answers the earlier poll of a worker that asked again: it has given that one up.
-    fn drop_polls(&mut self, worker: &str, out: &mut Output) {
-        self.polls.retain(|poll| {
-            if poll.worker == worker {
-                out.answer(poll.reply, Answer::Leased(v1::LeaseResponse::default()));
-            }
-            poll.worker != worker
-        });
+    fn drop_poll(&mut self, worker: &str, out: &mut Output) {
+        let number = self.workers.get_mut(worker).and_then(|worker| worker.poll.take());
+        if let Some(poll) = number.and_then(|number| self.polls.remove(&number)) {
+            out.answer(poll.reply, Answer::Leased(v1::LeaseResponse::default()));
+        }
     }
 
-    /// Answers those polls for which there is work, and those that waited long enough.
+    /// Answers those polls for which there is work or a question, and those that waited long enough.
     pub(super) fn serve_polls(&mut self, now: Now, out: &mut Output) {
-        for poll in std::mem::take(&mut self.polls) {
-            let probes = self.probes(now, &poll.worker);
-            let assignments = self.grant(now, &poll, out);
-            if probes.is_empty() && assignments.is_empty() && now.ms < poll.until_ms {
-                self.polls.push(poll);
-                continue;
-            }
-            out.answer(poll.reply, Answer::Leased(v1::LeaseResponse { assignments, probes }));
+        for number in self.polls.keys().copied().collect::<Vec<_>>() {
+            self.serve_poll(number, now, out);
         }
+    }
+
+    /// Answers polls as long as there is work.
+    pub(super) fn fill_room(&mut self, now: Now, out: &mut Output) {
+        let mut next = 0;
+        while let Some(number) = self.polls.range(next..).next().map(|(number, _)| *number) {
+            if !self.has_room() {
+                return;
+            }
+            self.serve_poll(number, now, out);
+            next = number + 1;
+        }
+    }
+
+    fn serve_poll(&mut self, number: u64, now: Now, out: &mut Output) {
+        let Some(poll) = self.polls.get(&number).cloned() else { return };
+        let probes = self.probes(now, &poll.worker);
+        let assignments = self.grant(now, &poll, out);
+        if probes.is_empty() && assignments.is_empty() && now.ms < poll.until_ms {
+            return;
+        }
+        self.polls.remove(&number);
+        if let Some(worker) = self.workers.get_mut(&poll.worker) {
+            worker.poll = None;
+        }
+        out.answer(poll.reply, Answer::Leased(v1::LeaseResponse { assignments, probes, waited_ms: now.ms - poll.asked_ms }));
     }
 
     /// What a worker is to read before it gets work.
     fn probes(&mut self, now: Now, worker_id: &str) -> Vec<v1::Probe> {
         let Some(worker) = self.workers.get(worker_id) else { return Vec::new() };
-        let (worker, mut probes) = (worker.clone(), Vec::new());
-        for job in self.jobs.values_mut().filter(|job| job.is_active() && worker.serves(job.cluster())) {
+        let mut probes = Vec::new();
+        for id in &self.active {
+            let Some(job) = self.jobs.get_mut(id).filter(|job| worker.serves(job.cluster())) else { continue };
             let Some((_, object)) = &job.run.nonce else { continue };
             let due = match job.proofs.get(worker_id) {
                 None => true,
@@ -171,15 +228,13 @@ impl Core {
     /// Workers that did not report within the TTL do not attend; their leases lapse by themselves.
     pub(super) fn forget_absent_workers(&mut self, now: Now) {
         let ttl_ms = ms(self.settings.lease_ttl);
-        let polls = &self.polls;
-        self.workers.retain(|id, worker| {
-            now.ms.saturating_sub(worker.reported_ms) <= ttl_ms || polls.iter().any(|poll| poll.worker == *id)
-        });
+        let attends = |worker: &Worker| now.ms.saturating_sub(worker.reported_ms) <= ttl_ms || worker.poll.is_some();
+        self.workers.retain(|_, worker| attends(worker));
     }
 
     /// A worker ends.
     pub(super) fn dismiss(&mut self, worker_id: &str, out: &mut Output) {
-        self.drop_polls(worker_id, out);
+        self.drop_poll(worker_id, out);
         self.workers.remove(worker_id);
     }
 
@@ -191,9 +246,9 @@ impl Core {
         workers
     }
 
-    fn describe_worker(&self, id: &str, worker: &Worker) -> v1::Worker {
-        let active = || self.jobs.values().filter(|job| job.is_active());
-        let busy: usize = active().map(|job| job.held_by(id)).sum();
+    pub(super) fn describe_worker(&self, id: &str, worker: &Worker) -> v1::Worker {
+        let active = || self.active.iter().filter_map(|job| self.jobs.get(job));
+        let busy: u32 = active().filter_map(|job| job.holders.get(id)).sum();
         let notes = active().filter_map(|job| match job.proofs.get(id) {
             Some(Proof::Failed { failure, .. }) => Some(failure.message.clone()),
             Some(Proof::Given | Proof::Asked { .. }) | None => None,
@@ -203,10 +258,10 @@ impl Core {
             name: worker.hello.name.clone(),
             data_center: worker.hello.data_center.clone(),
             slots: worker.hello.slots,
-            slots_busy: u32::try_from(busy).unwrap_or(u32::MAX),
+            slots_busy: busy,
             clusters: worker.hello.clusters.clone(),
             last_report_unix_ms: worker.reported_unix_ms,
-            draining: worker.draining,
+            draining: worker.drains(),
             version: worker.hello.version.clone(),
             notes: notes.collect(),
         }
@@ -214,15 +269,6 @@ impl Core {
 }
 
 impl Job {
-    /// How many leases a worker holds.
-    fn held_by(&self, worker: &str) -> usize {
-        let held = |ordinal: &&u32| match self.assignments.get(ordinal).map(|assignment| &assignment.hold) {
-            Some(Hold::Leased(lease)) => lease.worker == worker,
-            Some(Hold::Queued { .. } | Hold::Done) | None => false,
-        };
-        self.leased.iter().filter(held).count()
-    }
-
     /// Renews a lease, if it still is that worker's.
     fn renew(
         &mut self,
@@ -234,20 +280,26 @@ impl Job {
     ) -> bool {
         let Some(epoch) = progress.lease.as_ref().map(|lease| lease.epoch) else { return false };
         let active = self.is_active();
-        let Some(assignment) = self.assignments.get_mut(&ordinal) else { return false };
+        let Some(assignment) = self.assignments.get(&ordinal) else { return false };
         if !active || assignment.standing(worker, epoch) != Standing::Current {
             return false;
         }
         let silent = assignment.kind().is_silent();
-        let Hold::Leased(lease) = &mut assignment.hold else { return false };
-        lease.deadline_ms = ctx.now.ms + ms(ctx.settings.lease_ttl);
-        let seen = |progress: &v1::LeaseProgress| (progress.rows, progress.encoded_bytes);
-        // What shows no counts, as the building of an index, tells how far it is in words.
-        let told = silent && progress.waiting != lease.progress.waiting;
-        if told || seen(&progress) != seen(&lease.progress) {
-            lease.progress_ms = ctx.now.ms;
+        let went_on = self.with_lease(ordinal, |lease| {
+            lease.deadline_ms = ctx.now.ms + ms(ctx.settings.lease_ttl);
+            let seen = |progress: &v1::LeaseProgress| (progress.rows, progress.encoded_bytes);
+            // What shows no counts, as the building of an index, tells how far it is in words.
+            let told = silent && progress.waiting != lease.progress.waiting;
+            let went_on = told || seen(&progress) != seen(&lease.progress);
+            if went_on {
+                lease.progress_ms = ctx.now.ms;
+            }
+            lease.progress = progress;
+            went_on
+        });
+        if went_on == Some(true) {
+            self.progressed_ms = ctx.now.ms;
         }
-        lease.progress = progress;
         self.note_shown(ordinal);
         self.live(ctx.now, out);
         true
@@ -268,7 +320,6 @@ impl Job {
         let name = if name.is_empty() { worker_id } else { name };
         if proof.failure.is_none() && proof.nonce == *nonce {
             self.proofs.insert(worker_id.to_owned(), Proof::Given);
-            out.work = true;
             return;
         }
         let repository = self.repository();

@@ -8,11 +8,11 @@ use rusqlite::{Connection, ErrorCode, Transaction, params};
 
 use crate::{
     error::{Error, Result},
-    record::{AssignmentRecord, Change, JobRecord, Loaded, Piece, TableRecord},
+    record::{AssignmentRecord, Change, ClusterRecord, JobRecord, Loaded, Piece, SuccessRecord, TableRecord},
 };
 
 /// Version of the tables below; a journal of a newer one is refused.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 
 /// How long a lock of a process that is just ending is waited for.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
@@ -32,6 +32,14 @@ const TABLES: &str = "
         job_id TEXT NOT NULL, job_table INTEGER NOT NULL, kind INTEGER NOT NULL, segment INTEGER NOT NULL,
         part INTEGER NOT NULL, body BLOB NOT NULL,
         PRIMARY KEY (job_id, job_table, kind, segment, part)) WITHOUT ROWID;
+";
+
+/// What version 2 has besides.
+const TABLES_OF_2: &str = "
+    CREATE TABLE cluster (cluster TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE success (
+        cluster TEXT NOT NULL, keyspace TEXT NOT NULL, body BLOB NOT NULL,
+        PRIMARY KEY (cluster, keyspace)) WITHOUT ROWID;
 ";
 
 /// An open database.
@@ -88,6 +96,9 @@ impl Store {
         if version == 0 {
             transaction.execute_batch(TABLES)?;
         }
+        if version < 2 {
+            transaction.execute_batch(TABLES_OF_2)?;
+        }
         transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
         transaction.commit()?;
         Ok(Self(connection))
@@ -103,6 +114,8 @@ impl Store {
             tables: self.bodies::<TableRecord>("SELECT body FROM job_table")?,
             assignments: self.bodies::<AssignmentRecord>("SELECT body FROM assignment")?,
             pieces: self.pieces()?,
+            clusters: self.bodies::<ClusterRecord>("SELECT body FROM cluster")?,
+            successes: self.bodies::<SuccessRecord>("SELECT body FROM success")?,
         })
     }
 
@@ -212,6 +225,13 @@ fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()>
             delete_work(&run, job_id)?;
             run("DELETE FROM job WHERE job_id = ?", params![job_id])
         }
+        Change::PutCluster(record) => {
+            run("INSERT OR REPLACE INTO cluster VALUES (?, ?)", params![record.cluster, record.encode_to_vec()])
+        }
+        Change::PutSuccess(record) => run(
+            "INSERT OR REPLACE INTO success VALUES (?, ?, ?)",
+            params![record.cluster, record.keyspace, record.encode_to_vec()],
+        ),
     }
 }
 
@@ -299,6 +319,24 @@ mod tests {
         let error = Store::open(dir.path()).expect_err("newer");
         assert_eq!(error.kind(), ErrorKind::Invalid);
         assert!(error.to_string().contains("version 99"), "{error}");
+    }
+
+    #[test]
+    fn a_journal_of_an_older_version_is_taken_up_with_what_it_holds() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut store = Store::open(dir.path()).expect("open");
+        store.commit(&[job("j")]).expect("commit");
+        store.0.execute_batch("DROP TABLE cluster; DROP TABLE success;").expect("as version 1 had it");
+        store.set_version(1);
+        drop(store);
+        let mut store = Store::open(dir.path()).expect("open");
+        let limits = ClusterRecord { cluster: "prod".into(), ..ClusterRecord::default() };
+        let success = SuccessRecord { cluster: "prod".into(), keyspace: "shop".into(), finished_unix_ms: 7 };
+        for _ in 0..2 {
+            store.commit(&[Change::PutCluster(limits.clone()), Change::PutSuccess(success.clone())]).expect("commit");
+        }
+        let loaded = store.load().expect("load");
+        assert_eq!((loaded.jobs.len(), loaded.clusters, loaded.successes), (1, vec![limits], vec![success]));
     }
 
     #[test]

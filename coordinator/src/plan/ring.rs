@@ -9,6 +9,7 @@ use ringvault_proto::{
 };
 
 use super::Run;
+use crate::record::HomeRecord;
 
 /// The ring's tokens, sorted, each with the node that owns the range that ends there.
 #[derive(Debug)]
@@ -44,6 +45,36 @@ impl Ring {
     }
 }
 
+/// The nodes of a cluster and what each owns first.
+#[derive(Debug)]
+pub(crate) struct Homes {
+    ring: Ring,
+    nodes: Vec<HomeRecord>,
+}
+
+impl Homes {
+    /// As a worker saw them; nothing where it saw no ring.
+    pub(crate) fn new(inspected: &v1::InspectResult) -> Option<Self> {
+        let node = |node: &v1::InspectedNode| HomeRecord {
+            node: if node.host_id.is_empty() { node.address.clone() } else { node.host_id.clone() },
+            data_center: node.data_center.clone(),
+        };
+        let nodes: Vec<HomeRecord> = inspected.nodes.iter().map(node).collect();
+        (!inspected.ring.is_empty()).then(|| Self { ring: Ring::new(&inspected.ring), nodes })
+    }
+
+    /// All nodes.
+    pub(crate) fn nodes(&self) -> &[HomeRecord] {
+        &self.nodes
+    }
+
+    /// The place among the nodes of the one that owns the middle of these segments first.
+    pub(crate) fn of(&self, grid: Grid, run: Run) -> Option<usize> {
+        let owner = self.ring.owner(middle(grid.run(run.first, run.count)?))?;
+        usize::try_from(owner).ok().filter(|owner| *owner < self.nodes.len())
+    }
+}
+
 fn middle(range: TokenRange) -> Token {
     Token(range.start().0.wrapping_add((range.width() / 2).cast_signed()))
 }
@@ -58,6 +89,25 @@ mod tests {
         let owners: Vec<_> = [-11, -10, -9, 10, 11].map(|token| ring.owner(Token(token))).to_vec();
         assert_eq!(owners, [Some(0), Some(0), Some(1), Some(1), Some(0)]);
         assert_eq!(Ring::new(&[]).owner(Token(0)), None);
+    }
+
+    #[test]
+    fn a_run_of_segments_is_at_home_where_its_middle_is_owned() {
+        let node = |address: &str, dc: &str| v1::InspectedNode {
+            address: address.into(),
+            data_center: dc.into(),
+            ..v1::InspectedNode::default()
+        };
+        let inspected = v1::InspectResult {
+            nodes: vec![node("10.0.0.1", "east"), node("10.0.0.2", "west")],
+            ring: vec![v1::RingToken { token: 0, node: 0 }, v1::RingToken { token: i64::MAX, node: 1 }],
+            ..v1::InspectResult::default()
+        };
+        let homes = Homes::new(&inspected).expect("a ring");
+        let grid = Grid::try_from(3).expect("small");
+        let at_home = |first| homes.of(grid, Run { first, count: 2 }).map(|at| homes.nodes()[at].data_center.as_str());
+        assert_eq!([at_home(0), at_home(6)], [Some("east"), Some("west")]);
+        assert!(Homes::new(&v1::InspectResult::default()).is_none());
     }
 
     #[test]

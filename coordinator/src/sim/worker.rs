@@ -1,71 +1,52 @@
-//! A model worker: it reports, polls, and sends the pieces of its assignments one by one, each until it is answered. It
-//! knows nothing of what became of the others, and after a freeze it goes on as if nothing had happened.
+//! A model worker around the real lease keeper: it reports when the keeper says so, polls, and sends the pieces of its
+//! assignments one by one, each until it is answered. Its clock has its own zero and its own speed.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use ringvault_proto::{
     error::{ErrorKind, Failure},
+    ids::Epoch,
     v1::{self, assignment::Work},
 };
+use ringvault_runtime::{
+    entropy::Entropy,
+    lease_keeper::{Lease, LeaseKeeper},
+};
 
-use ringvault_runtime::entropy::Entropy;
+use super::{
+    network::Link,
+    work::{Model, messages},
+};
 
-use super::world::model_chunks;
-use crate::core::testing::{chunk_done, cluster, table};
+/// Speeds of workers' clocks, in thousandths of the coordinator's. Work stops at two thirds of the TTL, so the design holds
+/// for every clock that runs at more than two thirds of the coordinator's speed; a quarter is far more than any real one
+/// is off.
+pub(super) const CLOCK_PER_MILLE: std::ops::RangeInclusive<u64> = 750..=1250;
 
-/// The model cluster and what is wrong with it.
-#[derive(Debug, Default)]
-pub(super) struct Model {
-    /// How often each table was altered.
-    pub(super) versions: BTreeMap<String, u8>,
-    /// Rows of rehearsals come back otherwise.
-    pub(super) mismatch: bool,
+/// Assignments at once.
+const SLOTS: usize = 3;
+
+/// What a worker believes to be the TTL before it is told.
+const TTL_ASSUMED: Duration = Duration::from_secs(30);
+
+/// A worker's own clock.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SkewedClock {
+    pub(super) offset_ms: u64,
+    pub(super) per_mille: u64,
 }
 
-impl Model {
-    pub(super) const TABLES: [(&'static str, u64); 3] = [("t", 64 << 20), ("u", 1), ("v", 40 << 20)];
-
-    pub(super) fn version(&self, table: &str) -> u8 {
-        self.versions.get(table).copied().unwrap_or(0)
+impl SkewedClock {
+    /// What it shows, at a time of the world.
+    pub(super) fn at(self, world_ms: u64) -> Duration {
+        Duration::from_micros(self.offset_ms * 1000 + world_ms * self.per_mille)
     }
 
-    fn fingerprint(&self, table: &str) -> String {
-        format!("{table} {}", self.version(table))
+    /// When it shows that, in time of the world, rounded up.
+    pub(super) fn when(self, shown: Duration) -> u64 {
+        let micros = u64::try_from(shown.as_micros()).unwrap_or(u64::MAX);
+        micros.saturating_sub(self.offset_ms * 1000).div_ceil(self.per_mille)
     }
-
-    fn inspected(&self) -> v1::InspectResult {
-        let tables = Self::TABLES
-            .map(|(name, bytes)| v1::InspectedTable { fingerprint: self.fingerprint(name), ..table(name, bytes) });
-        cluster(tables.to_vec())
-    }
-
-    /// The schema as it is captured now: one byte a table.
-    fn schema(&self) -> Vec<u8> {
-        let mut identity: Vec<u8> = Self::TABLES.map(|(name, _)| self.version(name)).to_vec();
-        identity.resize(32, 7);
-        identity
-    }
-
-    /// What a message says is what the cluster is when it is sent first.
-    fn fill(&self, request: &mut v1::CompleteRequest) {
-        if request.inspected.is_some() {
-            request.inspected = Some(self.inspected());
-        }
-        if let Some(captured) = &mut request.captured {
-            captured.schema_identity = self.schema().into();
-        }
-        for chunk in request.segments.iter_mut().flat_map(|done| &mut done.chunks) {
-            let table = chunk.object.split('/').nth(2).expect("data/keyspace/table/").to_owned();
-            *chunk = of_version(chunk.clone(), self.version(&table));
-        }
-    }
-}
-
-/// A chunk of rows as they were read under a version of their table.
-pub(super) fn of_version(chunk: v1::Chunk, version: u8) -> v1::Chunk {
-    let mut identity = chunk.identity.to_vec();
-    identity[31] = version;
-    v1::Chunk { identity: identity.into(), object: format!("{}.{version}", chunk.object), ..chunk }
 }
 
 /// An assignment that it works on.
@@ -77,26 +58,63 @@ pub(super) struct Task {
     /// The first of `rest` was sent at least once.
     sent: bool,
     /// Messages that are still to be sent; the last one says that all is sent.
-    pub(super) rest: Vec<v1::CompleteRequest>,
+    rest: Vec<v1::CompleteRequest>,
     /// Messages that were answered.
     pub(super) rows: u64,
 }
 
+/// How a process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Life {
+    Alive,
+    /// Stopped until then; what reaches it waits.
+    Frozen {
+        until_ms: u64,
+    },
+    Dead,
+}
+
 /// A worker process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct ModelWorker {
     pub(super) id: String,
+    pub(super) clock: SkewedClock,
+    pub(super) keeper: LeaseKeeper,
     /// By assignment; a newer lease of the same replaces the older.
     pub(super) tasks: BTreeMap<String, Task>,
     pub(super) proofs: Vec<v1::Proof>,
-    pub(super) polling: bool,
-    pub(super) frozen_until_ms: u64,
-    pub(super) sequence: u64,
+    /// Since when a poll is under way, by its own clock.
+    pub(super) polling: Option<Duration>,
+    pub(super) life: Life,
+    /// It has just been continued, and what it was about to send goes out before it looks at its clock.
+    pub(super) is_zombie: bool,
+    pub(super) draining: bool,
+    pub(super) link: Link,
+    sequence: u64,
 }
 
 impl ModelWorker {
-    pub(super) fn new(id: String) -> Self {
-        Self { id, ..Self::default() }
+    pub(super) fn new(id: String, clock: SkewedClock) -> Self {
+        Self {
+            id,
+            clock,
+            keeper: LeaseKeeper::new(TTL_ASSUMED),
+            tasks: BTreeMap::new(),
+            proofs: Vec::new(),
+            polling: None,
+            life: Life::Alive,
+            is_zombie: false,
+            draining: false,
+            link: Link::default(),
+            sequence: 0,
+        }
+    }
+
+    /// Whether its keeper lets it work under a lease now.
+    pub(super) fn may_work(&self, world_ms: u64, lease: &v1::LeaseId) -> bool {
+        self.life != Life::Dead
+            && self.tasks.get(&lease.assignment_id).is_some_and(|task| task.lease == *lease)
+            && self.keeper.stops_at(&keeper_lease(lease)).is_some_and(|stop| stop > self.clock.at(world_ms))
     }
 
     pub(super) fn report(&mut self) -> v1::AttendRequest {
@@ -110,22 +128,25 @@ impl ModelWorker {
             hello: Some(v1::WorkerHello {
                 worker_id: self.id.clone(),
                 name: self.id.clone(),
-                slots: 3,
+                slots: u32::try_from(SLOTS).expect("small"),
                 clusters: vec!["prod".into()],
                 ..v1::WorkerHello::default()
             }),
             sequence: self.sequence,
             leases: leases.collect(),
-            draining: false,
+            draining: self.draining,
         }
     }
 
+    pub(super) fn free_slots(&self) -> usize {
+        SLOTS.saturating_sub(self.tasks.len())
+    }
+
     pub(super) fn poll(&mut self) -> v1::LeaseRequest {
-        let free = 3_usize.saturating_sub(self.tasks.len());
         v1::LeaseRequest {
             worker_id: self.id.clone(),
-            assignments_max: u32::try_from(free.max(1)).expect("small"),
-            wait_ms: 2000,
+            assignments_max: u32::try_from(self.free_slots().max(1)).expect("small"),
+            wait_ms: 20_000,
             proofs: std::mem::take(&mut self.proofs),
         }
     }
@@ -139,9 +160,19 @@ impl ModelWorker {
             }
             _ => None,
         };
-        let rest = self.messages(assignment, entropy, model);
+        let rest = messages(&self.id, assignment, entropy, model);
         let task = Task { rest, lease: lease.clone(), dumps, sent: false, rows: 0 };
         self.tasks.insert(lease.assignment_id, task);
+    }
+
+    /// Stops what runs under exactly this lease.
+    pub(super) fn abandon(&mut self, lease: &Lease) -> bool {
+        let id = lease.assignment.to_string();
+        let same = self.tasks.get(&id).is_some_and(|task| task.lease.epoch == lease.epoch.0);
+        if same {
+            self.tasks.remove(&id);
+        }
+        same
     }
 
     /// What it sends next of each task; nothing instead of the first or last message of a dump whose table was altered.
@@ -162,88 +193,32 @@ impl ModelWorker {
         next
     }
 
-    /// All messages that an assignment needs, one piece each.
-    fn messages(&self, assignment: &v1::Assignment, entropy: &Entropy, model: &Model) -> Vec<v1::CompleteRequest> {
-        let message = || v1::CompleteRequest {
-            worker_id: self.id.clone(),
-            lease: assignment.lease.clone(),
-            ..v1::CompleteRequest::default()
-        };
-        let mut messages: Vec<v1::CompleteRequest> = match assignment.work.as_ref().expect("work") {
-            Work::Inspect(_) => {
-                vec![v1::CompleteRequest { inspected: Some(v1::InspectResult::default()), ..message() }]
-            }
-            Work::Capture(_) => {
-                let captured =
-                    v1::CaptureResult { schema_identity: vec![7; 32].into(), ..v1::CaptureResult::default() };
-                vec![v1::CompleteRequest { captured: Some(captured), ..message() }]
-            }
-            Work::Apply(_) => vec![v1::CompleteRequest { applied: Some(v1::ApplyResult::default()), ..message() }],
-            Work::Dump(shard) => dumps(shard, entropy)
-                .into_iter()
-                .map(|done| v1::CompleteRequest { segments: vec![done], ..message() })
-                .collect(),
-            Work::Restore(shard) => shard
-                .chunks
-                .iter()
-                .map(|chunk| v1::CompleteRequest { chunks: vec![chunk_done(chunk)], ..message() })
-                .collect(),
-            Work::Verify(shard) => (shard.segment_first..shard.segment_first + shard.segments)
-                .map(|segment| {
-                    let target = shard.rules.as_ref().and_then(|rules| rules.target.as_ref());
-                    let scratch = target.is_some_and(|target| target.keyspace.starts_with("rv_rehearsal_"));
-                    let equal = !(scratch && model.mismatch);
-                    let verified = v1::SegmentVerified { segment, equal, ..v1::SegmentVerified::default() };
-                    v1::CompleteRequest { verified: vec![verified], ..message() }
-                })
-                .collect(),
-        };
-        messages.last_mut().expect("an assignment has a piece").ended = true;
-        messages
-    }
-
-    /// What becomes of a task when its `number`th message was answered. Answers to repetitions of earlier ones are late.
-    pub(super) fn answered(&mut self, lease: &v1::LeaseId, number: u64, answer: Result<bool, Failure>) {
+    /// What becomes of a task when its `number`th message was answered; tells whether its work has ended here. Answers to
+    /// repetitions of earlier ones are late.
+    pub(super) fn answered(&mut self, lease: &v1::LeaseId, number: u64, answer: Result<bool, Failure>) -> bool {
         let task = self.tasks.get_mut(&lease.assignment_id);
-        let Some(task) = task.filter(|task| task.lease == *lease && task.rows == number) else { return };
+        let Some(task) = task.filter(|task| task.lease == *lease && task.rows == number) else { return false };
         match answer {
-            Ok(true) => drop(self.tasks.remove(&lease.assignment_id)),
+            Ok(true) => {}
             Ok(false) => {
                 assert!(task.rest.len() > 1, "the last message of {lease:?} must end it");
                 task.rest.remove(0);
                 task.sent = false;
                 task.rows += 1;
+                return false;
             }
-            Err(failure) if failure.kind == ErrorKind::Fenced => drop(self.tasks.remove(&lease.assignment_id)),
-            Err(failure) => assert_eq!(failure.kind, ErrorKind::Unavailable, "{lease:?}: {failure}"),
+            Err(failure) if failure.kind == ErrorKind::Fenced => {}
+            Err(failure) => {
+                assert_eq!(failure.kind, ErrorKind::Unavailable, "{lease:?}: {failure}");
+                return false;
+            }
         }
+        self.tasks.remove(&lease.assignment_id);
+        true
     }
 }
 
-/// The segments of a shard, several of them at once, each chunk in a message of its own, beginning behind what is stored.
-fn dumps(shard: &v1::DumpShard, entropy: &Entropy) -> Vec<v1::SegmentDone> {
-    let mut by_segment: Vec<Vec<v1::SegmentDone>> = segments(shard);
-    let mut mixed = Vec::new();
-    while !by_segment.is_empty() {
-        let pick = usize::try_from(entropy.u64() % by_segment.len() as u64).expect("small");
-        mixed.push(by_segment[pick].remove(0));
-        by_segment.retain(|rest| !rest.is_empty());
-    }
-    mixed
-}
-
-fn segments(shard: &v1::DumpShard) -> Vec<Vec<v1::SegmentDone>> {
-    let name = shard.table.as_ref().and_then(|table| table.table.as_ref()).expect("a name").table.clone();
-    let of_segment = |segment: u64| {
-        let stored = if segment == shard.segment_first { shard.resume_parts.len() } else { 0 };
-        let rest = model_chunks(&name, segment).into_iter().skip(stored);
-        let mut done: Vec<v1::SegmentDone> =
-            rest.map(|chunk| v1::SegmentDone { segment, chunks: vec![chunk], closed: false }).collect();
-        match done.last_mut().filter(|_| segment.is_multiple_of(2)) {
-            Some(last) => last.closed = true,
-            None => done.push(v1::SegmentDone { segment, chunks: Vec::new(), closed: true }),
-        }
-        done
-    };
-    (shard.segment_first..shard.segment_first + shard.segments).map(of_segment).collect()
+/// A lease as the keeper names it.
+pub(super) fn keeper_lease(lease: &v1::LeaseId) -> Lease {
+    Lease { assignment: lease.assignment_id.parse().expect("an id"), epoch: Epoch(lease.epoch) }
 }

@@ -174,7 +174,7 @@ fn a_cancelled_job_ends_at_once_and_cancelling_again_changes_nothing() {
     for _ in 0..2 {
         let id = job.clone();
         match bench.ask(|reply| Event::Cancel(reply, id)) {
-            Some(Answer::Cancelled(job)) => assert_eq!(job.state(), JobState::Cancelled),
+            Some(Answer::Changed(job)) => assert_eq!(job.state(), JobState::Cancelled),
             other => panic!("{other:?}"),
         }
     }

@@ -186,6 +186,7 @@ impl World {
             fresh: false,
             job_id: String::new(),
             backup_id: String::new(),
+            trace_parent: String::new(),
         };
         self.send(Origin::Client, || Event::Submit(ReplyId(0), Box::new(submission.clone())));
     }
