@@ -163,6 +163,9 @@ pub fn start(telemetry: Telemetry) -> Result<Guard, TelemetryError> {
     instruments::start(&meter);
     drop(entered);
     logs::start(filter, format, tracer.as_ref());
+    if let Some(address) = served {
+        tracing::info!("metrics are served at http://{address}/metrics");
+    }
     Ok(Guard { tracer, meter: Some(meter), runtime: Some(runtime), prometheus: served })
 }
 

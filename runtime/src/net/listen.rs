@@ -95,12 +95,15 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_service_status("", tonic_health::ServingStatus::Serving).await;
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(descriptor_set)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-        .expect("our descriptor set is generated together with our services");
-    let routes = routes.add_service(health_service).add_service(reflection);
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(descriptor_set)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let sound = "our descriptor set is generated together with our services";
+    // The older one too: Python's client of reflection and older grpcurls speak no other.
+    let (newer, older) = (reflection().build_v1().expect(sound), reflection().build_v1alpha().expect(sound));
+    let routes = routes.add_service(health_service).add_service(newer).add_service(older);
     let incoming: BoxStream<'static, io::Result<Connection>> = match listener {
         Listener::Tcp(listener) => {
             TcpListenerStream::new(listener).map(|stream| stream.and_then(Connection::tcp)).boxed()

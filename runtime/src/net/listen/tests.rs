@@ -5,7 +5,7 @@ use tempfile::TempDir;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use super::*;
-use crate::net::{Role, TlsFiles, connect};
+use crate::net::{Role, TlsFiles, cause_of, connect};
 
 async fn status(channel: Channel) -> Result<i32, tonic::Status> {
     let request = HealthCheckRequest { service: String::new() };
@@ -106,12 +106,56 @@ async fn peers_of_one_authority_reach_each_other_and_nobody_else_does() {
     let (url, _) = secured(own.sign("server", &[], 10), &shutdown).await;
     assert_eq!(status(client(&url, own.sign("alice", &[Role::Viewer], 10))).await.expect("greeted"), 1);
     let strange = TlsFiles { ca: own.path("ca.pem"), ..other.sign("mallory", &[Role::Admin], 10) };
-    status(client(&url, strange)).await.expect_err("another authority's certificate");
-    status(client(&url, other.sign("bob", &[], 10))).await.expect_err("the server is another authority's");
-    status(client(&url, own.sign("late", &[Role::Viewer], -1))).await.expect_err("an expired certificate");
+    told(client(&url, strange), &["refused our certificate", "no authority in its CA file signed"]).await;
+    told(client(&url, other.sign("bob", &[], 10)), &["no authority in the file of --tls-ca signed it"]).await;
+    told(client(&url, own.sign("late", &[Role::Viewer], -1)), &["refused our certificate", "has expired"]).await;
+    let elsewhere = url.replace("127.0.0.1", "localhost");
+    told(client(&elsewhere, own.sign("bill", &[], 10)), &["made for", "127.0.0.1", "not for localhost"]).await;
     let plain = url.replace("https", "http");
-    status(connect(&plain, None).expect("an address")).await.expect_err("no certificate");
+    told(connect(&plain, None).expect("an address"), &["https://", "its log says"]).await;
     shutdown.cancel();
+}
+
+/// A call that fails, and whose cause holds these words.
+async fn told(channel: Channel, words: &[&str]) {
+    let status = status(channel).await.expect_err("refused");
+    let cause = cause_of(&status).unwrap_or_else(|| panic!("no cause in {status:?}"));
+    assert!(words.iter().all(|word| cause.contains(word)), "{cause}: {words:?}");
+}
+
+#[tokio::test]
+async fn tls_to_a_server_without_is_told() {
+    let authority = Authority::new();
+    let tcp = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+    let url = format!("https://{}", tcp.local_addr().expect("bound"));
+    let shutdown = CancellationToken::new();
+    let descriptors = ringvault_proto::v1::DESCRIPTOR_SET;
+    tokio::spawn(serve(Listener::Tcp(tcp), Routes::default(), descriptors, shutdown.clone()));
+    told(client(&url, authority.sign("alice", &[], 10)), &["call it by http://"]).await;
+    shutdown.cancel();
+}
+
+#[tokio::test]
+async fn the_server_knows_why_it_refused_a_peer() {
+    let (own, other) = (Authority::new(), Authority::new());
+    let server = Tls::load(own.sign("server", &[], 10)).expect("certificates");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+    let address = listener.local_addr().expect("bound");
+    let url = format!("https://{address}");
+    let refusal = async || {
+        let (stream, _) = listener.accept().await.expect("a peer");
+        refusal::of_peer(&server.accept(stream).await.expect_err("refused"))
+    };
+    let strange = TlsFiles { ca: own.path("ca.pem"), ..other.sign("mallory", &[Role::Admin], 10) };
+    let (cause, _) = tokio::join!(refusal(), status(client(&url, strange)));
+    assert!(cause.contains("no authority in our CA file signed it"), "{cause}");
+    let (cause, _) = tokio::join!(refusal(), status(client(&url, own.sign("late", &[], -1))));
+    assert!(cause.contains("it has expired"), "{cause}");
+    let (cause, _) = tokio::join!(refusal(), status(client(&url, other.sign("bob", &[], 10))));
+    assert!(cause.contains("it refused our certificate"), "{cause}");
+    let plain = connect(&url.replace("https", "http"), None).expect("an address");
+    let (cause, _) = tokio::join!(refusal(), status(plain));
+    assert!(cause.contains("spoke no TLS"), "{cause}");
 }
 
 #[tokio::test]
