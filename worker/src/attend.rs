@@ -110,7 +110,8 @@ fn hello(settings: &Settings, worker_id: &str) -> v1::WorkerHello {
 
 /// What the loop's own tasks tell it.
 enum News {
-    Leased(Result<v1::LeaseResponse, Failure>),
+    /// The answer to a poll, and when that was sent.
+    Leased(Duration, Result<v1::LeaseResponse, Failure>),
     Proved(Vec<v1::Proof>),
     Ended(Lease),
 }
@@ -212,11 +213,11 @@ impl Attendance {
             wait_ms: POLL_MS,
             proofs: std::mem::take(&mut self.proofs),
         };
-        let (link, events) = (self.link.clone(), self.events.clone());
+        let (link, events, asked) = (self.link.clone(), self.events.clone(), self.now());
         let cancelled = self.tasks.cancelled().clone();
         self.polling = Some(self.tasks.spawn(async move {
             tokio::select! {
-                answer = link.lease(request) => drop(events.send(News::Leased(answer)).await),
+                answer = link.lease(request) => drop(events.send(News::Leased(asked, answer)).await),
                 () = cancelled.cancelled() => {}
             }
         }));
@@ -224,17 +225,18 @@ impl Attendance {
 
     fn hear(&mut self, news: News) {
         match news {
-            News::Leased(Ok(answer)) => {
+            News::Leased(asked, Ok(answer)) => {
                 self.polling = None;
                 self.polls_failed = 0;
+                let since = asked + Duration::from_millis(answer.waited_ms);
                 for assignment in answer.assignments {
-                    self.start(assignment);
+                    self.start(assignment, since);
                 }
                 if !answer.probes.is_empty() {
                     self.prove(answer.probes);
                 }
             }
-            News::Leased(Err(failure)) => {
+            News::Leased(_, Err(failure)) => {
                 self.polling = None;
                 let pause = Backoff::peer().pause(self.polls_failed, self.link.entropy()).min(RECONNECT_MAX);
                 self.poll_at = self.now() + pause;
@@ -276,15 +278,22 @@ impl Attendance {
         }));
     }
 
-    fn start(&mut self, assignment: v1::Assignment) {
+    /// Begins work whose lease counts from `since`.
+    fn start(&mut self, assignment: v1::Assignment, since: Duration) {
         let lease = match assignment.lease.as_ref().map(lease_of) {
             Some(Ok(lease)) => lease,
             Some(Err(failure)) => return tracing::error!(error = %failure, "refused an assignment"),
             None => return tracing::error!("refused an assignment without a lease"),
         };
+        if self.running.get(lease.assignment.as_str()).is_some_and(|running| running.lease.epoch >= lease.epoch) {
+            return tracing::debug!(assignment = %lease.assignment, "a late repetition of an older grant");
+        }
         let ttl = Duration::from_millis(assignment.lease_ttl_ms.max(1));
         let clock = self.components.clock.clone();
-        let watch = LeaseWatch::new(clock.clone(), self.now() + ttl, self.tasks.cancelled().child_token());
+        let watch = LeaseWatch::new(clock.clone(), since + ttl * 2 / 3, self.tasks.cancelled().child_token());
+        if watch.is_over() {
+            return tracing::info!(assignment = %lease.assignment, "a grant came too late; its lease ends by itself");
+        }
         let progress = Arc::new(Progress::default());
         let running = Running { lease: lease.clone(), progress: progress.clone(), watch: watch.clone() };
         if let Some(older) = self.running.insert(lease.assignment.to_string(), running) {
@@ -292,7 +301,7 @@ impl Attendance {
         }
         let allowance = assignment.allowance.clone().unwrap_or_default();
         let pace = self.places.pace(&assignment.job_id, &allowance, &clock);
-        self.apply(Event::Granted { lease: lease.clone(), ttl });
+        self.apply(Event::Granted { lease: lease.clone(), ttl, since });
         metrics::slots(self.slots, self.slots - self.free_slots());
         let context = execute::Context {
             places: self.places.clone(),
@@ -419,7 +428,7 @@ impl Attendance {
         self.tasks.cancelled().cancel();
         let mut leases: Vec<Lease> = self.keeper.held().collect();
         while let Ok(news) = mailbox.try_recv() {
-            if let News::Leased(Ok(answer)) = news {
+            if let News::Leased(_, Ok(answer)) = news {
                 // granted, but never begun
                 leases.extend(answer.assignments.iter().filter_map(|a| lease_of(a.lease.as_ref()?).ok()));
             }
@@ -446,3 +455,6 @@ async fn tell(link: &Link, lease: &Lease, failure: Failure, watch: &LeaseWatch) 
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

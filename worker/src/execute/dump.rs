@@ -194,7 +194,9 @@ impl Store<'_> {
                 if let Some(warning) = stored.warning() {
                     tracing::warn!("{warning}");
                 }
-                Ok(stored.into_record())
+                let chunk = stored.into_record();
+                tracing::trace!(table = address.table, segment, part, rows = chunk.rows, "a chunk is stored");
+                Ok(chunk)
             }
             Err(error) => {
                 metrics::chunk(ChunkOutcome::Failed);

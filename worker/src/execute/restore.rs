@@ -103,6 +103,7 @@ async fn load(
         .run(|counts| {
             progress.add(counts.rows, (counts.rows + counts.static_rows) * bytes_per_line);
             progress.retries.fetch_add(counts.retries, std::sync::atomic::Ordering::Relaxed);
+            tracing::trace!(rows = counts.rows, "rows are acknowledged");
         })
         .await;
     let fed = fed.await.map_err(broken_task)?;
