@@ -12,7 +12,7 @@ use scylla::policies::load_balancing::{NodeIdentifier, SingleTargetLoadBalancing
 use scylla::statement::Consistency;
 
 use super::node::{Node, address};
-use super::{CQL_PORT, CassandraVersion, Certificates, config, install};
+use super::{CQL_PORT, CassandraVersion, Certificates, NodeTls, config, install};
 use crate::cache::{self, Lock};
 
 /// How long a started cluster may take until every node answers queries and sees all others.
@@ -30,7 +30,7 @@ pub struct ClusterSpec {
     /// `PasswordAuthenticator` with the role `cassandra`/`cassandra`, and `CassandraAuthorizer`.
     pub auth: bool,
     /// TLS for clients, with the node's certificate from [`Certificates`].
-    pub tls: bool,
+    pub tls: Option<NodeTls>,
     /// Lines of `cassandra.yaml`, key and value, each instead of the one of the same key that the tests write otherwise.
     pub settings: Vec<(String, String)>,
     /// The data centre of every node.
@@ -40,7 +40,7 @@ pub struct ClusterSpec {
 impl ClusterSpec {
     /// One node without authentication.
     pub fn one(version: CassandraVersion) -> Self {
-        Self { version, nodes: 1, auth: false, tls: false, settings: Vec::new(), data_center: "dc1" }
+        Self { version, nodes: 1, auth: false, tls: None, settings: Vec::new(), data_center: "dc1" }
     }
 
     /// Three nodes without authentication.
@@ -53,9 +53,21 @@ impl ClusterSpec {
         Self { auth: true, ..self }
     }
 
-    /// With TLS for clients.
+    /// With TLS for clients; the certificate holds the nodes' addresses.
     pub fn with_tls(self) -> Self {
-        Self { tls: true, ..self }
+        Self { tls: Some(NodeTls::default()), ..self }
+    }
+
+    /// With TLS for clients, who must show a certificate too.
+    pub fn with_mutual_tls(mut self) -> Self {
+        self.tls = Some(NodeTls { clients_certified: true, ..self.tls.unwrap_or_default() });
+        self
+    }
+
+    /// With TLS for clients; the certificate holds this host name and no address.
+    pub fn certified_as(mut self, host_name: &'static str) -> Self {
+        self.tls = Some(NodeTls { host_name: Some(host_name), ..self.tls.unwrap_or_default() });
+        self
     }
 
     /// With other sizes from which on a batch is warned about or refused, in KiB.
@@ -98,8 +110,9 @@ impl std::fmt::Display for ClusterSpec {
         if self.auth {
             write!(f, ", passwords")?;
         }
-        if self.tls {
-            write!(f, ", TLS")?;
+        if let Some(tls) = self.tls {
+            write!(f, ", {}TLS", if tls.clients_certified { "mutual " } else { "" })?;
+            write!(f, "{}", tls.host_name.map(|name| format!(" as {name}")).unwrap_or_default())?;
         }
         if self.data_center != "dc1" {
             write!(f, ", in {}", self.data_center)?;
@@ -134,7 +147,7 @@ impl TestCluster {
         let lock = cache::lock("cluster")?;
         remove_leftovers()?;
         let directory = tempfile::Builder::new().prefix("cluster-").tempdir_in(cache::running()?)?;
-        let certificates = if spec.tls { Some(Certificates::make(directory.path(), spec.nodes)?) } else { None };
+        let certificates = spec.tls.map(|tls| Certificates::make(directory.path(), spec.nodes, tls)).transpose()?;
         let mut nodes = Vec::new();
         for index in 0..spec.nodes {
             let home = directory.path().join(format!("node{}", index + 1));

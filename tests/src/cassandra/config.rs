@@ -117,14 +117,14 @@ fn yaml(spec: &ClusterSpec, directory: &Path, address: &str, tls: Option<&Certif
         }
     }
     if let Some(certificates) = tls {
-        set(
-            "client_encryption_options",
-            &format!(
-                "{{enabled: true, optional: false, keystore: \"{}\", keystore_password: \"{}\"}}",
-                certificates.keystore.display(),
-                Certificates::PASSWORD
-            ),
-        );
+        let password = Certificates::PASSWORD;
+        let own = format!("keystore: \"{}\", keystore_password: \"{password}\"", certificates.keystore.display());
+        let trusted = certificates.truststore.as_ref().map(|store| {
+            let store = store.display();
+            format!(", require_client_auth: true, truststore: \"{store}\", truststore_password: \"{password}\"")
+        });
+        let trusted = trusted.unwrap_or_default();
+        set("client_encryption_options", &format!("{{enabled: true, optional: false, {own}{trusted}}}"));
     }
     for (key, value) in &spec.settings {
         writeln!(yaml, "{key}: {value}").expect("writing to a string does not fail");

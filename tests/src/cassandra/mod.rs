@@ -13,7 +13,7 @@ mod tls;
 
 pub use cluster::{ClusterSpec, TestCluster, connect};
 pub use install::prepare_all;
-pub use tls::{Certificates, other_authority};
+pub use tls::{Certificates, NodeTls, other_authority};
 
 /// The CQL port of every node that the tests start; not the usual one, so that a database of the machine is left alone.
 pub const CQL_PORT: u16 = 19042;
