@@ -52,9 +52,19 @@ struct Rule {
     kinds: Vec<Fault>,
 }
 
+/// Every store of an object below this part of its path takes longer.
+#[derive(Clone, Debug)]
+struct Slowness {
+    part: String,
+    time: Duration,
+    /// How many more; `None`: all.
+    left: Option<u32>,
+}
+
 #[derive(Debug, Default)]
 struct Shared {
     rule: Mutex<Option<Rule>>,
+    slowness: Mutex<Option<Slowness>>,
     seen: Mutex<Vec<SeenRequest>>,
 }
 
@@ -137,6 +147,27 @@ impl S3Server {
         *self.shared.rule.lock().expect("no panic with the lock held") = None;
     }
 
+    /// From now on every PUT of an object whose path holds `part` takes so much longer. Replaces what was slow before.
+    pub fn slow_puts(&self, part: &str, time: Duration) {
+        self.set_slowness(part, time, None);
+    }
+
+    /// The next `puts` PUTs of objects whose path holds `part` are kept waiting so long. Replaces what was slow before.
+    pub fn hold_puts(&self, part: &str, time: Duration, puts: u32) {
+        self.set_slowness(part, time, Some(puts));
+    }
+
+    fn set_slowness(&self, part: &str, time: Duration, left: Option<u32>) {
+        let slowness = Slowness { part: part.to_owned(), time, left };
+        *self.shared.slowness.lock().expect("no panic with the lock held") = Some(slowness);
+    }
+
+    /// How many more PUTs of [`S3Server::hold_puts`] will be kept waiting.
+    pub fn puts_to_hold(&self) -> u32 {
+        let slowness = self.shared.slowness.lock().expect("no panic with the lock held");
+        slowness.as_ref().and_then(|slowness| slowness.left).unwrap_or(0)
+    }
+
     /// The requests since the last call.
     pub fn take_seen(&self) -> Vec<SeenRequest> {
         std::mem::take(&mut *self.shared.seen.lock().expect("no panic with the lock held"))
@@ -174,8 +205,16 @@ async fn handle(
         rule.as_mut().and_then(Rule::strike)
     };
     let target = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
+    let slow = {
+        let mut slowness = shared.slowness.lock().expect("no panic with the lock held");
+        let put = request.method() == hyper::Method::PUT;
+        slowness.as_mut().filter(|slowness| put && target.contains(&slowness.part)).and_then(Slowness::strike)
+    };
     let seen = SeenRequest { method: request.method().to_string(), target, fault };
     shared.seen.lock().expect("no panic with the lock held").push(seen);
+    if let Some(time) = slow {
+        tokio::time::sleep(time).await;
+    }
     let answer = match fault {
         Some(Fault::InternalError) => return Ok(refusal(500, "InternalError")),
         Some(Fault::SlowDown) => return Ok(refusal(503, "SlowDown")),
@@ -192,6 +231,15 @@ async fn handle(
         None => service.call(request.map(Body::from)).await,
     };
     answer.map_err(|error| format!("the S3 service failed: {error:?}").into())
+}
+
+impl Slowness {
+    fn strike(&mut self) -> Option<Duration> {
+        if let Some(left) = &mut self.left {
+            *left = left.checked_sub(1)?;
+        }
+        Some(self.time)
+    }
 }
 
 impl Rule {
