@@ -35,6 +35,10 @@ const DUPLEX_BYTES: usize = 256 << 10;
 const BACKLOG: usize = 16;
 /// Handshakes under way at most; peers beyond them try again.
 const HANDSHAKES_MAX: usize = 1024;
+/// How often a silent connection is probed, so that a dead peer's place is free again.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How long the answer to such a probe may take.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// After a failed accept, which most likely lacks file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -118,6 +122,8 @@ pub async fn serve(
         }
     };
     Server::builder()
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
         .trace_fn(span_of)
         .add_routes(routes)
         .serve_with_incoming_shutdown(Incoming(incoming), shutdown.cancelled_owned())

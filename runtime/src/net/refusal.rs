@@ -5,7 +5,7 @@
 
 use std::{error::Error, io};
 
-use rustls::{AlertDescription, CertificateError};
+use rustls::CertificateError;
 
 /// What broke a call on its way, where the transport did and not the coordinator; for a person, with the next step.
 #[must_use]
@@ -21,6 +21,11 @@ pub fn cause_of(status: &tonic::Status) -> Option<String> {
         }
     }
     let cause = cause.to_string();
+    // HTTP/2 keeps only the text of what broke its connection
+    if let Some((_, alert)) = cause.split_once("received fatal alert: ") {
+        let alert = alert.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+        return Some(alerted(alert));
+    }
     // what a server that wants TLS answers reads as an impossible frame, or as nothing
     let strange = ["connection closed", "frame with invalid size", "broken pipe", "reset by peer"];
     let silent = strange.iter().any(|words| cause.to_ascii_lowercase().contains(words));
@@ -49,7 +54,7 @@ pub(super) fn of_peer(error: &io::Error) -> String {
             format!("its certificate can't be accepted: {}", fault(error, "our CA file"))
         }
         Some(rustls::Error::AlertReceived(alert)) => {
-            format!("it refused our certificate: {}", refused(*alert, "our certificate", "its CA file"))
+            format!("it refused our certificate: {}", refused(&format!("{alert:?}"), "our certificate"))
         }
         _ => error.to_string(),
     }
@@ -63,11 +68,14 @@ fn met_by_client(error: &rustls::Error) -> Option<String> {
         rustls::Error::InvalidCertificate(error) => {
             format!("its certificate can't be accepted: {}", fault(error, "the file of --tls-ca"))
         }
-        rustls::Error::AlertReceived(alert) => {
-            format!("it refused our certificate: {}", refused(*alert, "the certificate of --tls-cert", "its CA file"))
-        }
+        rustls::Error::AlertReceived(alert) => alerted(&format!("{alert:?}")),
         _ => return None,
     })
+}
+
+/// What a server said of our certificate.
+fn alerted(alert: &str) -> String {
+    format!("it refused our certificate: {}", refused(alert, "the certificate of --tls-cert"))
 }
 
 /// What is wrong with a certificate that a peer showed. `ca`: where the authorities stand that it was held against.
@@ -95,15 +103,18 @@ fn fault(error: &CertificateError, ca: &str) -> String {
     }
 }
 
-/// What a peer said of the certificate that we showed.
-fn refused(alert: AlertDescription, shown: &str, ca: &str) -> String {
+/// What a peer said of the certificate that we showed, by the name of its alert (RFC 8446, 6.2).
+fn refused(alert: &str, shown: &str) -> String {
     match alert {
-        AlertDescription::UnknownCA | AlertDescription::DecryptError => {
-            format!("no authority in {ca} signed {shown}; have one signed by that authority")
+        "UnknownCA" | "DecryptError" => {
+            format!("no authority in its CA file signed {shown}; have one signed by that authority")
         }
-        AlertDescription::CertificateExpired => format!("{shown} has expired, or is not valid yet; renew it"),
-        AlertDescription::CertificateRequired => "it saw none; give --tls-cert and --tls-key".to_owned(),
-        other => format!("it says {other:?}; its log says why"),
+        "CertificateExpired" => format!("{shown} has expired; renew it, which needs no restart"),
+        "CertificateRequired" => "it saw none; give --tls-cert and --tls-key".to_owned(),
+        "BadCertificate" => {
+            format!("{shown} can't be used: perhaps it does not hold the name that was called; its log says why")
+        }
+        other => format!("it says {other}; its log says why"),
     }
 }
 

@@ -69,15 +69,16 @@ fn is_ours(metadata: &Metadata<'_>) -> bool {
 
 /// Logs from now on, and hands spans to `tracer`. Later calls change nothing.
 pub(super) fn start(filter: Filter, format: LogFormat, tracer: Option<&SdkTracerProvider>) {
-    let told = tracing_subscriber::registry().with(tracer.map(traces)).with(lines(filter, format)).try_init();
-    if told.is_err() {
+    let mut layers = vec![lines(filter, format)];
+    layers.extend(tracer.map(|tracer| traces(tracer).boxed()));
+    if tracing_subscriber::registry().with(layers).try_init().is_err() {
         tracing::debug!("logging was started before");
     }
 }
 
 fn lines<S>(filter: Filter, format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
 where
-    S: Subscriber + for<'a> LookupSpan<'a>,
+    S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
 {
     let filter = filter.0.or(spans());
     match format {
@@ -93,9 +94,9 @@ where
 }
 
 /// Our spans as OpenTelemetry's.
-pub(super) fn traces<S>(tracer: &SdkTracerProvider) -> impl Layer<S> + use<S>
+pub(super) fn traces<S>(tracer: &SdkTracerProvider) -> impl Layer<S> + Send + Sync + use<S>
 where
-    S: Subscriber + for<'a> LookupSpan<'a>,
+    S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
 {
     tracing_opentelemetry::layer()
         .with_tracer(tracer.tracer(OURS))

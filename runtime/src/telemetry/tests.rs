@@ -193,3 +193,28 @@ fn ask(address: SocketAddr, path: &str) -> (u16, String) {
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
     (head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status"), body.to_owned())
 }
+
+/// Words of a text that begin as our metrics do.
+fn mentioned(text: &str) -> std::collections::BTreeSet<&str> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    words.filter(|word| word.starts_with("ringvault_")).collect()
+}
+
+#[test]
+fn dashboards_and_documents_use_names_that_are_told() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let told = |word: &str| {
+        let histogram = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| word.strip_suffix(suffix));
+        NAMES.contains(&word) || histogram.is_some_and(|name| NAMES.contains(&name))
+    };
+    let mut used = std::collections::BTreeSet::new();
+    for file in ["TELEMETRY.md", "../deploy/dashboards/ringvault.json", "../deploy/dashboards/alerts.yaml"] {
+        let text = std::fs::read_to_string(root.join(file)).expect("it stands there");
+        for word in mentioned(&text) {
+            assert!(told(word), "{file} uses {word}, which nobody tells");
+            used.insert(word.to_owned());
+        }
+    }
+    let unknown: Vec<&&str> = NAMES.iter().filter(|name| !used.contains(**name)).collect();
+    assert!(unknown.is_empty(), "no document mentions {unknown:?}");
+}
