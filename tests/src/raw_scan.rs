@@ -55,6 +55,20 @@ const RANGES: u64 = 64;
 /// # Errors
 /// If a page can't be read.
 pub async fn scan(session: &Arc<Session>, keyspace: &str, table: &str, how: RawScan) -> Result<Scanned> {
+    scan_selecting(session, keyspace, table, "*", how).await
+}
+
+/// Scans what a `SELECT` list names.
+///
+/// # Errors
+/// If a page can't be read.
+pub async fn scan_selecting(
+    session: &Arc<Session>,
+    keyspace: &str,
+    table: &str,
+    selected: &str,
+    how: RawScan,
+) -> Result<Scanned> {
     let query =
         "SELECT column_name, kind, position FROM system_schema.columns WHERE keyspace_name = ? AND table_name = ?";
     let columns = session.query_unpaged(query, (keyspace, table)).await?.into_rows_result()?;
@@ -68,7 +82,7 @@ pub async fn scan(session: &Arc<Session>, keyspace: &str, table: &str, how: RawS
     key.sort();
     let key: Vec<String> = key.into_iter().map(|(_, name)| name).collect();
     let token = format!("token({})", key.join(", "));
-    let query = format!("SELECT * FROM {} WHERE {token} > ? AND {token} <= ?", qualified(keyspace, table));
+    let query = format!("SELECT {selected} FROM {} WHERE {token} > ? AND {token} <= ?", qualified(keyspace, table));
     let mut statement = session.prepare(query.as_str()).await.with_context(|| format!("prepare {query}"))?;
     statement.set_page_size(how.page_rows);
     statement.set_consistency(Consistency::LocalQuorum);
