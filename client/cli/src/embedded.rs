@@ -13,7 +13,7 @@ use ringvault_proto::v1::{self, DESCRIPTOR_SET};
 use ringvault_runtime::{
     clock::SystemClock,
     entropy::Entropy,
-    net::{self, Listener, Tls, TlsFiles},
+    net::{self, Channel, Listener, Tls, TlsFiles},
     tasks::Tasks,
 };
 pub(crate) use ringvault_worker::live::LiveCluster;
@@ -24,7 +24,7 @@ use ringvault_worker::{
 };
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::sync::CancellationToken;
-use tonic::{service::Routes, transport::Channel};
+use tonic::service::Routes;
 
 use crate::{
     arguments::{
@@ -165,8 +165,14 @@ pub(crate) async fn run_coordinator(
     let tls = certificates(settings.tls, tasks)?;
     let usual = coordinator::Settings::fleet();
     let lease_ttl = settings.lease_ttl.unwrap_or(usual.lease_ttl);
-    let no_progress_timeout = usual.no_progress_timeout.max(lease_ttl);
-    let own = coordinator::Settings { repositories: settings.repositories, lease_ttl, no_progress_timeout, ..usual };
+    let no_progress_timeout = settings.no_progress_timeout.unwrap_or(usual.no_progress_timeout.max(lease_ttl));
+    let own = coordinator::Settings {
+        repositories: settings.repositories,
+        clusters: settings.clusters,
+        lease_ttl,
+        no_progress_timeout,
+        ..usual
+    };
     let core = Tasks::under(tasks.cancelled());
     let server = Tasks::under(tasks.cancelled());
     let (report, mut failures) = mpsc::channel(4);

@@ -7,7 +7,7 @@ use futures::{Stream, StreamExt};
 use ringvault_archive::repository::Repository;
 use ringvault_client::{
     Client, ErrorKind, Failure, Submitted, state,
-    v1::{Job, JobSpec, JobState, job_spec::Work},
+    v1::{self, Job, JobSpec, JobState, job_spec::Work},
 };
 use ringvault_runtime::{
     clock::{Clock, SystemClock},
@@ -21,7 +21,13 @@ use crate::{
     embedded::{Embedded, Journal},
     exit::{Exit, Told},
     interrupt::Interrupt,
-    output::{Output, json, progress::Reporter, summary, terminal, totals::Speed},
+    output::{
+        Output,
+        json::{self, Kind},
+        progress::Reporter,
+        summary, terminal,
+        totals::Speed,
+    },
     requests::{self, failed},
 };
 
@@ -37,6 +43,19 @@ pub(crate) struct Asked {
     pub(crate) repository: String,
     /// How to hand it over.
     pub(crate) submission: Submission,
+}
+
+impl Asked {
+    /// This work, about that repository, as the flags hand it over.
+    pub(crate) fn new(repository: String, spec: JobSpec, submission: &Submission) -> Self {
+        let spec = JobSpec {
+            priority: submission.priority.map_or(v1::Priority::Unspecified, v1::Priority::from).into(),
+            workers_max: submission.workers.unwrap_or_default(),
+            ranges_max: submission.ranges.unwrap_or_default(),
+            ..spec
+        };
+        Self { spec, repository, submission: submission.clone() }
+    }
 }
 
 /// An ended job, and how fast it went in this process.
@@ -112,9 +131,13 @@ async fn by_fleet(context: &Context, asked: &Asked) -> anyhow::Result<Exit> {
 }
 
 async fn submit(client: &Client, asked: &Asked) -> anyhow::Result<Submitted> {
-    let asked_for = requests::key(&asked.spec);
-    let earlier = client.list(JOBS_SEARCHED_MAX).await.map_err(failed)?;
-    let key = key(&asked_for, &earlier, &Entropy::from_os());
+    let key = match &asked.submission.idempotency_key {
+        Some(given) => given.clone(),
+        None => {
+            let earlier = client.list(JOBS_SEARCHED_MAX).await.map_err(failed)?;
+            key(&requests::key(&asked.spec), &earlier, &Entropy::from_os())
+        }
+    };
     client.submit(asked.spec.clone(), &key, asked.submission.fresh).await.map_err(failed)
 }
 
@@ -140,10 +163,11 @@ fn tell_submitted(context: &Context, submitted: &Submitted) {
             started_unix_ms: job.started_unix_ms,
             rows_kept: job.rows_kept,
             bytes_kept: job.bytes_kept,
+            trace_id: &job.trace_id,
             watch_command: coordinator.map(|_| again::job(fleet, "watch", &job.job_id)),
             cancel_command: coordinator.map(|_| again::job(fleet, "cancel", &job.job_id)),
         };
-        json::print("submitted", &line);
+        json::print(Kind::Submitted, &line);
         return;
     }
     if submitted.resumed {
@@ -186,7 +210,7 @@ pub(crate) fn conclude(context: &Context, ended: &Ended) -> anyhow::Result<Exit>
     let exit = exit_of(job);
     let restore_command = restore_command(context, job);
     let record = summary::record(job, speed, exit, restore_command.as_deref());
-    context.output.answer("summary", &record, || summary::text(job, speed, restore_command.as_deref()));
+    context.output.answer(Kind::Summary, &record, || summary::text(job, speed, restore_command.as_deref()));
     match job.state() {
         JobState::Failed => {
             let failure = job.failure.clone().map(Failure::from);
@@ -232,7 +256,7 @@ fn restore_command(context: &Context, job: &Job) -> Option<String> {
 fn resumable(output: Output) -> Exit {
     let command = again::same_command(std::env::args());
     if output.json {
-        json::print("interrupted", &Interrupted { exit_code: Exit::Interrupted as u8, resume_command: &command });
+        json::print(Kind::Interrupted, &Interrupted { exit_code: Exit::Interrupted as u8, resume_command: &command });
     } else {
         terminal::tell("interrupted; within 24 hours the same command goes on from what is stored:");
         terminal::tell(format!("  {command}"));
@@ -244,6 +268,12 @@ fn resumable(output: Output) -> Exit {
 struct Interrupted<'a> {
     exit_code: u8,
     resume_command: &'a str,
+}
+
+#[cfg(test)]
+pub(crate) fn samples() -> Vec<(Kind, String)> {
+    let line = Interrupted { exit_code: 4, resume_command: "ringvault backup" };
+    vec![(Kind::Interrupted, json::text(Kind::Interrupted, &line))]
 }
 
 #[cfg(test)]

@@ -21,16 +21,14 @@ mod settings;
 
 use std::{process::ExitCode, time::Duration};
 
-use ringvault_runtime::{
-    tasks::Tasks,
-    telemetry::{self, LogFormat, Telemetry},
-};
+use ringvault_runtime::{tasks::Tasks, telemetry};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    arguments::{Cli, Command, usage},
+    arguments::{Cli, usage},
     exit::{Exit, Told},
     output::Output,
+    settings::Process,
 };
 
 /// How long tasks may take to end once the command has.
@@ -66,31 +64,19 @@ fn refuse(error: &clap::Error) -> Exit {
 }
 
 fn start(cli: Cli, output: Output) -> anyhow::Result<Exit> {
-    let long_running = match &cli.command {
-        Command::Coordinator(_) => true,
-        Command::Worker(worker) => worker.action.is_none(),
-        _ => false,
-    };
-    let level = cli.common.telling.log_level.as_deref().unwrap_or(if long_running { "info" } else { "warn" });
-    let format = if output.json && long_running { LogFormat::Json } else { LogFormat::Text };
-    let _telling = telemetry::start(Telemetry {
-        level: level.to_owned(),
-        format,
-        otlp_endpoint: None,
-        prometheus: None,
-        service_name: "ringvault-client",
-        instance: String::new(),
-    })
-    .map_err(usage)?;
+    let process = Process::read(&cli)?;
+    let telling = telemetry::start(settings::telemetry(process.as_ref(), &cli.common.telling)).map_err(usage)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let exit = runtime.block_on(async {
         let shutdown = CancellationToken::new();
         let tasks = Tasks::under(&shutdown);
-        let exit = commands::run(cli, output, tasks.clone()).await;
+        let exit = commands::run(cli, process, output, tasks.clone()).await;
         tasks.drain(DRAIN_GRACE).await;
         exit
     });
     // A thread that is blocked on a slow disk or a dead mount must not keep the process.
     runtime.shutdown_timeout(DRAIN_GRACE);
+    // Spans of the command end with it; they are sent now or never.
+    telling.stop();
     exit
 }

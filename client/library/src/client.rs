@@ -115,22 +115,10 @@ impl Client {
 
 /// The failure behind a status; one of the transport names the coordinator and the next step.
 pub(crate) fn explain(status: &Status, what: &str, address: &str) -> Failure {
-    use std::error::Error as _;
-    let failure = Failure::of_status(status);
-    let Some(mut cause) = status.source() else { return failure };
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    let cause = cause.to_string();
-    // What a server without the right certificates sees of one that wants some, and the other way round.
-    let hint = if cause.contains("connection closed") || cause.contains("corrupt message") {
-        ", and with which certificates (https:// or http://): its log says whom it refused and why"
-    } else {
-        ""
-    };
+    let Some(cause) = net::cause_of(status) else { return Failure::of_status(status) };
     let message = format!(
         "could not {what}: no answer from the coordinator at {address}: {cause}; check that `ringvault coordinator` \
-         runs there{hint}"
+         runs there"
     );
     Failure::new(ErrorKind::Unavailable, message)
 }

@@ -4,7 +4,7 @@
 
 mod chosen;
 
-use super::{Cli, Command, usage};
+use super::{Cli, Command, clusters::ClusterAction, jobs::JobAction, jobs::Submission, usage};
 
 /// What a subcommand has to do with a cluster and with a coordinator.
 enum Needs {
@@ -30,6 +30,7 @@ pub(super) fn go_together(cli: &Cli) -> Result<(), clap::Error> {
         Needs::Neither => neither(cli, name),
     }?;
     certificates(cli, name)?;
+    changes(cli)?;
     chosen::make_sense(&cli.command)
 }
 
@@ -51,7 +52,7 @@ fn needs(command: &Command) -> Needs {
         Command::Backup(_) | Command::Restore(_) | Command::Rehearse(_) | Command::Plan(_) => Needs::Cluster,
         Command::Verify(verify) if verify.against_cluster => Needs::Cluster,
         Command::Diff(diff) if diff.against_cluster => Needs::ClusterHere,
-        Command::Job(_) | Command::Worker(_) => Needs::Coordinator,
+        Command::Job(_) | Command::Worker(_) | Command::Cluster(_) => Needs::Coordinator,
         Command::List(_)
         | Command::Show(_)
         | Command::Verify(_)
@@ -88,17 +89,59 @@ fn embedded_job(cli: &Cli, name: &str) -> Result<(), clap::Error> {
              fleet do it"
         )));
     }
-    let detached = match &cli.command {
-        Command::Backup(backup) => backup.submission.detach,
-        Command::Restore(restore) => restore.submission.detach,
-        Command::Rehearse(rehearse) => rehearse.submission.detach,
-        Command::Verify(verify) => verify.detach,
-        _ => false,
-    };
-    if detached {
-        return Err(usage("--detach goes with --coordinator: without one the job runs in this process"));
+    if let Some(submission) = submission(&cli.command) {
+        let fleet_only = ["--detach", "--priority", "--workers"];
+        let given = submission.given();
+        if let Some((flag, _)) = given.iter().find(|(flag, given)| *given && fleet_only.contains(flag)) {
+            return Err(usage(format!(
+                "{flag} goes with --coordinator: without one the job runs in this process, alone"
+            )));
+        }
     }
     connection(cli)
+}
+
+/// How a command hands its job over, if it has one.
+fn submission(command: &Command) -> Option<&Submission> {
+    match command {
+        Command::Backup(backup) => Some(&backup.submission),
+        Command::Restore(restore) => Some(&restore.submission),
+        Command::Rehearse(rehearse) => Some(&rehearse.submission),
+        Command::Verify(verify) => Some(&verify.submission),
+        _ => None,
+    }
+}
+
+/// A command that changes limits changes one at least.
+fn changes(cli: &Cli) -> Result<(), clap::Error> {
+    let lean = &cli.common.lean;
+    match &cli.command {
+        Command::Job(job) => match &job.action {
+            JobAction::Limit { change, .. } => {
+                let own = change.priority.is_some() || change.workers.is_some() || change.ranges.is_some();
+                if own || lean.rate.is_some() || lean.pace.is_some() {
+                    return Ok(());
+                }
+                Err(usage("job limit changes nothing; give --priority, --workers, --ranges, --rate or --pace"))
+            }
+            _ => Ok(()),
+        },
+        Command::Cluster(cluster) => match &cluster.action {
+            ClusterAction::Limit { change, .. } => {
+                if lean.pace.is_some() {
+                    return Err(usage(
+                        "--pace is a job's: ringvault job limit ID --pace …; a cluster has --requests-per-node",
+                    ));
+                }
+                if change.ranges.is_some() || change.requests_per_node.is_some() || lean.rate.is_some() {
+                    return Ok(());
+                }
+                Err(usage("cluster limit changes nothing; give --rate, --ranges or --requests-per-node"))
+            }
+            ClusterAction::List => Ok(()),
+        },
+        _ => Ok(()),
+    }
 }
 
 fn cluster_here(cli: &Cli, name: &str) -> Result<(), clap::Error> {

@@ -171,7 +171,8 @@ pub(crate) struct Lean {
     /// How hard to lean on the database [default: polite]
     #[arg(long, global = true)]
     pub(crate) pace: Option<Pace>,
-    /// At most so many rows (50000, 50krows) or bytes (20MiB) a second, for the whole job
+    /// At most so many rows (50000, 50krows) or bytes (20MiB) a second, or both (50krows,20MiB), over all workers; none:
+    /// no limit
     #[arg(long, global = true, value_parser = Rate::read, value_name = "ROWS|BYTES")]
     pub(crate) rate: Option<Rate>,
     /// How long replicas that are down are waited for [default: 15m]
@@ -205,7 +206,23 @@ pub(crate) struct Telling {
     /// and worker]
     #[arg(long, global = true, env = "RINGVAULT_LOG_LEVEL", value_name = "LEVEL")]
     pub(crate) log_level: Option<String>,
+    /// Form of the log [default: text]
+    #[arg(long, global = true, env = "RINGVAULT_LOG_FORMAT", value_name = "FORM")]
+    pub(crate) log_format: Option<LogForm>,
+    /// Send traces and metrics to this OpenTelemetry collector (OTLP over gRPC), as http://HOST:4317
+    #[arg(long, global = true, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    pub(crate) otlp_endpoint: Option<String>,
     /// Documented JSON lines on standard output (client/cli/JSON.md)
     #[arg(long, global = true)]
     pub(crate) json: bool,
+}
+
+/// Form of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogForm {
+    /// Lines for people
+    Text,
+    /// One JSON object a line
+    Json,
 }

@@ -3,6 +3,8 @@
 use clap::{Args, Subcommand, ValueEnum, value_parser};
 use ringvault_proto::v1;
 
+use super::values::{bound, idempotency_key};
+
 /// `ringvault backup`
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Backup {
@@ -84,7 +86,8 @@ impl From<Compression> for v1::Compression {
 }
 
 /// How a job is handed over.
-#[derive(Args, Clone, Copy, Debug)]
+#[derive(Args, Clone, Debug, Default, PartialEq)]
+#[command(next_help_heading = "Job")]
 pub(crate) struct Submission {
     /// Start over even if an earlier run of this command could go on
     #[arg(long)]
@@ -92,6 +95,54 @@ pub(crate) struct Submission {
     /// Submit to the coordinator and return at once
     #[arg(long)]
     pub(crate) detach: bool,
+    /// Share where several jobs want the same workers: each step up takes four times the ranges [default: normal]
+    #[arg(long, value_name = "WHICH")]
+    pub(crate) priority: Option<Priority>,
+    /// At most so many workers at once [default: all]
+    #[arg(long, value_parser = value_parser!(u32).range(1..), value_name = "N")]
+    pub(crate) workers: Option<u32>,
+    /// At most so many token ranges at once, over all workers [default: as many as workers have slots]
+    #[arg(long, value_parser = value_parser!(u32).range(1..), value_name = "N")]
+    pub(crate) ranges: Option<u32>,
+    /// What you call this job: the same key again gives the same job and starts no other [default: made of what is asked,
+    /// so that the same command goes on with a job that was interrupted, and begins a new one after one that is done]
+    #[arg(long, value_parser = idempotency_key, value_name = "KEY")]
+    pub(crate) idempotency_key: Option<String>,
+}
+
+impl Submission {
+    /// Each flag, and whether it was given.
+    pub(crate) fn given(&self) -> [(&'static str, bool); 6] {
+        [
+            ("--fresh", self.fresh),
+            ("--detach", self.detach),
+            ("--priority", self.priority.is_some()),
+            ("--workers", self.workers.is_some()),
+            ("--ranges", self.ranges.is_some()),
+            ("--idempotency-key", self.idempotency_key.is_some()),
+        ]
+    }
+}
+
+/// A job's share among others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Priority {
+    /// A quarter of normal
+    Low,
+    /// As most jobs
+    Normal,
+    /// Four times normal
+    High,
+}
+
+impl From<Priority> for v1::Priority {
+    fn from(priority: Priority) -> Self {
+        match priority {
+            Priority::Low => Self::Low,
+            Priority::Normal => Self::Normal,
+            Priority::High => Self::High,
+        }
+    }
 }
 
 /// `ringvault job`
@@ -125,4 +176,35 @@ pub(crate) enum JobAction {
         /// Job id
         id: String,
     },
+    /// Take one job's work away from the workers until it is resumed; what it stored stays
+    Pause {
+        /// Job id
+        id: String,
+    },
+    /// Let a paused job go on where it was
+    Resume {
+        /// Job id
+        id: String,
+    },
+    /// Change priority and limits of a job that runs; --rate and --pace, too
+    Limit {
+        /// Job id
+        id: String,
+        #[command(flatten)]
+        change: Change,
+    },
+}
+
+/// What is changed of a job, beside --rate and --pace; the rest stays.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub(crate) struct Change {
+    /// Share where several jobs want the same workers
+    #[arg(long, value_name = "WHICH")]
+    pub(crate) priority: Option<Priority>,
+    /// At most so many workers at once; none: no limit
+    #[arg(long, value_parser = bound, value_name = "N|none")]
+    pub(crate) workers: Option<u32>,
+    /// At most so many token ranges at once; none: no limit
+    #[arg(long, value_parser = bound, value_name = "N|none")]
+    pub(crate) ranges: Option<u32>,
 }

@@ -4,6 +4,7 @@
 //! are taken with a note. Deliberately absent: defaults that the coordinator owns; a flag that is not given stays unset.
 
 mod checks;
+pub(crate) mod clusters;
 pub(crate) mod common;
 pub(crate) mod jobs;
 pub(crate) mod processes;
@@ -15,9 +16,10 @@ pub(crate) mod values;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use self::{
+    clusters::Cluster,
     common::Common,
     jobs::{Backup, Job, PlanBackup},
-    processes::{Coordinator, Worker},
+    processes::{Coordinator, Worker, WorkerAction},
     repositories::{Cat, Diff, Import, List, Show, Verify},
     restore::{Rehearse, Restore},
 };
@@ -58,8 +60,10 @@ pub(crate) enum Command {
     Import(Import),
     /// Jobs of a coordinator
     Job(Job),
-    /// Run a worker, or list the workers of a coordinator
+    /// Run a worker; list or drain the workers of a coordinator
     Worker(Box<Worker>),
+    /// Clusters that a coordinator's workers reach, and what may be asked of them
+    Cluster(Cluster),
     /// Run a coordinator
     Coordinator(Coordinator),
 }
@@ -79,8 +83,12 @@ impl Command {
             Self::Cat(_) => "cat",
             Self::Import(_) => "import",
             Self::Job(_) => "job",
-            Self::Worker(worker) if worker.action.is_some() => "worker list",
-            Self::Worker(_) => "worker",
+            Self::Worker(worker) => match &worker.action {
+                Some(WorkerAction::List) => "worker list",
+                Some(WorkerAction::Drain { .. }) => "worker drain",
+                None => "worker",
+            },
+            Self::Cluster(_) => "cluster",
             Self::Coordinator(_) => "coordinator",
         }
     }
@@ -107,5 +115,7 @@ pub(crate) fn usage(message: impl std::fmt::Display) -> clap::Error {
     Cli::command().error(clap::error::ErrorKind::ArgumentConflict, message)
 }
 
+#[cfg(test)]
+mod documents;
 #[cfg(test)]
 mod tests;

@@ -17,6 +17,9 @@ pub(crate) struct Coordinator {
     /// Settings file (TOML)
     #[arg(long, env = "RINGVAULT_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// Serve Prometheus metrics (/metrics) and /health there [default: nowhere]
+    #[arg(long, env = "RINGVAULT_METRICS_LISTEN", value_name = "ADDRESS")]
+    pub(crate) metrics_listen: Option<SocketAddr>,
     /// Listen beyond this machine without --tls-ca, --tls-cert and --tls-key: anybody who reaches it may do everything
     #[arg(long)]
     pub(crate) insecure: bool,
@@ -37,11 +40,25 @@ pub(crate) struct Worker {
     /// Assignments at once [default: 4]
     #[arg(long, env = "RINGVAULT_SLOTS", value_parser = clap::value_parser!(u32).range(1..=256), value_name = "N")]
     pub(crate) slots: Option<u32>,
+    /// Serve Prometheus metrics (/metrics) and /health there [default: nowhere]
+    #[arg(long, env = "RINGVAULT_METRICS_LISTEN", value_name = "ADDRESS")]
+    pub(crate) metrics_listen: Option<SocketAddr>,
 }
 
-/// What to ask about workers.
+/// What to do with workers.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum WorkerAction {
     /// List the workers of a coordinator
     List,
+    /// Let a worker finish what it holds and take no more
+    Drain {
+        /// Its name, or its id where several have the name
+        worker: String,
+        /// Let it take work again
+        #[arg(long)]
+        undo: bool,
+        /// Return when it holds nothing any more
+        #[arg(long, conflicts_with = "undo")]
+        wait: bool,
+    },
 }

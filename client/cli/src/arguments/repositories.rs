@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, value_parser};
 
 use super::{
+    jobs::Submission,
     restore::{Part, Place},
     transforms::Key,
     values::share,
@@ -51,12 +52,8 @@ pub(crate) struct Verify {
     /// Tables at once [default: 4]
     #[arg(long, value_parser = value_parser!(u32).range(1..), value_name = "N", requires = "against_cluster")]
     pub(crate) parallel: Option<u32>,
-    /// Start over even if an earlier run of this command could go on
-    #[arg(long, requires = "against_cluster")]
-    pub(crate) fresh: bool,
-    /// Submit to the coordinator and return at once
-    #[arg(long, requires = "against_cluster")]
-    pub(crate) detach: bool,
+    #[command(flatten)]
+    pub(crate) submission: Submission,
 }
 
 /// What is compared with what.

@@ -140,6 +140,20 @@ fn flags_that_contradict_each_other_are_refused() {
         ("job list --coordinator https://c:1 --tls-ca /ca --tls-cert /c", "all three"),
         ("import /old", "<REPOSITORY>"),
         ("import /old /bk --hosts h", "no cluster"),
+        ("backup shop /bk --hosts h --priority high", "--coordinator"),
+        ("backup shop /bk --hosts h --workers 2", "--coordinator"),
+        ("verify /bk --priority low", "--against-cluster"),
+        ("verify /bk --idempotency-key k", "--against-cluster"),
+        ("job limit j-1 --coordinator http://c:1", "--priority"),
+        ("job limit j-1 --coordinator http://c:1 --workers 0", "none"),
+        ("job pause j-1", "--coordinator"),
+        ("cluster list", "--coordinator"),
+        ("cluster list --coordinator http://c:1 --hosts h", "--hosts"),
+        ("cluster limit prod --coordinator http://c:1", "--requests-per-node"),
+        ("cluster limit prod --coordinator http://c:1 --rate 5 --pace full", "job limit"),
+        ("worker drain w --coordinator http://c:1 --undo --wait", "--wait"),
+        ("worker drain --coordinator http://c:1", "<WORKER>"),
+        ("backup shop /bk --coordinator http://c:1 --cluster p --priority urgent", "--priority"),
     ] {
         let message = refused(&format!("ringvault {line}"));
         assert!(message.contains(named), "{line}: {message}");
@@ -213,6 +227,17 @@ fn patterns_tokens_and_keys_that_begin_with_a_sign_are_taken() {
         "cat /bk --tables shop.a --token-range -5:5",
         "rehearse /bk --hosts h --sample 0.5%",
         "import /old /bk",
+        "backup shop main --coordinator http://c:1 --cluster p --priority high --workers 2 --ranges 8 --idempotency-key shop-1",
+        "backup shop /bk --hosts h --ranges 2 --idempotency-key shop-1 --rate 50krows,20MiB",
+        "verify main --against-cluster --coordinator http://c:1 --cluster p --priority low --detach --fresh",
+        "job limit j-1 --coordinator http://c:1 --priority low --workers none --ranges 3 --rate none --pace full",
+        "job pause j-1 --coordinator http://c:1",
+        "job resume j-1 --coordinator http://c:1",
+        "cluster list --coordinator http://c:1",
+        "cluster limit prod --coordinator http://c:1 --rate 20MiB --ranges none --requests-per-node 2",
+        "worker drain w --coordinator http://c:1 --wait",
+        "worker drain w --coordinator http://c:1 --undo",
+        "coordinator --state-dir /s --metrics-listen 127.0.0.1:9100 --log-format json --otlp-endpoint http://o:4317",
     ] {
         read(&format!("ringvault {line}")).unwrap_or_else(|e| panic!("{line}: {e}"));
     }

@@ -40,42 +40,79 @@ pub(crate) fn span(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * seconds).map_err(|_| "the span of time is too long".to_owned())
 }
 
-/// The most a job may move in a second.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rate {
-    /// Rows, as in `50000`, `50000rows` or `50krows`.
-    Rows(u64),
-    /// Encoded bytes, as in `20MiB` or `100MB/s`.
-    Bytes(u64),
+/// The most that may be moved in a second; 0: no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rate {
+    rows: u64,
+    /// Encoded.
+    bytes: u64,
 }
 
 impl Rate {
-    /// Reads a rate; at least one row or byte a second.
+    /// Reads a rate: rows (`50000`, `50krows`), bytes (`20MiB`, `100MB/s`), both with a comma between, or `none`.
     pub(crate) fn read(text: &str) -> Result<Self, String> {
-        const WANT: &str = "want rows a second such as 50000 or 50krows, or bytes a second such as 20MiB";
+        if text.trim() == "none" {
+            return Ok(Self::default());
+        }
+        let mut rate = Self::default();
+        for part in text.split(',') {
+            let limit = match Self::one(part)? {
+                (rows, 0) if rate.rows == 0 => (&mut rate.rows, rows),
+                (0, bytes) if rate.bytes == 0 => (&mut rate.bytes, bytes),
+                _ => {
+                    return Err("gives rows or bytes twice; want one of each at most, such as 50krows,20MiB".to_owned());
+                }
+            };
+            *limit.0 = limit.1;
+        }
+        Ok(rate)
+    }
+
+    fn one(text: &str) -> Result<(u64, u64), String> {
+        const WANT: &str =
+            "want rows a second such as 50000 or 50krows, bytes a second such as 20MiB, both as 50krows,20MiB, or none";
         let text = text.trim().trim_end_matches("/s");
         let (number, unit) = split_unit(text).map_err(|_| WANT.to_owned())?;
         if number == 0 {
-            return Err("a rate of 0 never ends; leave --rate out for no limit".to_owned());
+            return Err("a rate of 0 never ends; say none for no limit".to_owned());
         }
-        let rows = |factor: u64| number.checked_mul(factor).map(Self::Rows);
+        let rows = |factor: u64| number.checked_mul(factor).map(|rows| (rows, 0));
         let rate = match unit {
             "" | "rows" | "row" => rows(1),
             "krows" | "k" => rows(1_000),
             "Mrows" | "M" => rows(1_000_000),
-            unit => byte_unit(unit).and_then(|factor| number.checked_mul(factor)).map(Self::Bytes),
+            unit => byte_unit(unit).and_then(|factor| number.checked_mul(factor)).map(|bytes| (0, bytes)),
         };
         rate.ok_or_else(|| WANT.to_owned())
     }
 
     /// Rows a second, bytes a second; 0 where there is no limit.
     pub(crate) fn limits(rate: Option<Self>) -> (u64, u64) {
-        match rate {
-            None => (0, 0),
-            Some(Self::Rows(rows)) => (rows, 0),
-            Some(Self::Bytes(bytes)) => (0, bytes),
-        }
+        rate.map_or((0, 0), |Self { rows, bytes }| (rows, bytes))
     }
+}
+
+/// A limit that can be lifted: a number above 0, or `none`, which is 0.
+pub(crate) fn bound(text: &str) -> Result<u32, String> {
+    match text.trim() {
+        "none" => Ok(0),
+        number => match number.parse() {
+            Ok(0) | Err(_) => Err("want a number above 0, or none for no limit".to_owned()),
+            Ok(number) => Ok(number),
+        },
+    }
+}
+
+/// The longest idempotency key, in characters.
+const KEY_CHARS_MAX: usize = 128;
+
+/// An idempotency key: what its caller calls a job.
+pub(crate) fn idempotency_key(text: &str) -> Result<String, String> {
+    let printable = text.chars().all(|c| !c.is_control());
+    if text.is_empty() || text.chars().count() > KEY_CHARS_MAX || !printable {
+        return Err(format!("want 1 to {KEY_CHARS_MAX} printable characters, such as shop-2026-11-22"));
+    }
+    Ok(text.to_owned())
 }
 
 /// Names or patterns, comma-separated, each once.
@@ -160,12 +197,26 @@ mod tests {
 
     #[test]
     fn a_rate_is_rows_unless_it_names_bytes() {
-        assert_eq!(Rate::read("5000"), Ok(Rate::Rows(5_000)));
-        assert_eq!(Rate::read("50krows/s"), Ok(Rate::Rows(50_000)));
-        assert_eq!(Rate::read("20MiB"), Ok(Rate::Bytes(20 << 20)));
-        assert_eq!(Rate::read("100MB/s"), Ok(Rate::Bytes(100_000_000)));
-        assert!(Rate::read("0").is_err() && Rate::read("fast").is_err() && Rate::read("5lightyears").is_err());
-        assert_eq!(Rate::limits(Some(Rate::Bytes(7))), (0, 7));
+        let limits = |text| Rate::read(text).map(|rate| Rate::limits(Some(rate)));
+        assert_eq!(limits("5000"), Ok((5_000, 0)));
+        assert_eq!(limits("50krows/s"), Ok((50_000, 0)));
+        assert_eq!(limits("20MiB"), Ok((0, 20 << 20)));
+        assert_eq!(limits("100MB/s"), Ok((0, 100_000_000)));
+        assert_eq!(limits("50krows,20MiB"), Ok((50_000, 20 << 20)));
+        assert_eq!(limits("none"), Ok((0, 0)));
+        for text in ["0", "fast", "5lightyears", "5,6", "1MiB,2MiB", "5,", "none,5", ""] {
+            assert!(Rate::read(text).is_err(), "{text}");
+        }
+        assert_eq!(Rate::limits(None), (0, 0));
+    }
+
+    #[test]
+    fn a_limit_is_a_number_or_none_and_a_key_is_printable() {
+        assert_eq!((bound("3"), bound("none")), (Ok(3), Ok(0)));
+        assert!(bound("0").is_err() && bound("-1").is_err() && bound("many").is_err());
+        assert_eq!(idempotency_key("shop 2026"), Ok("shop 2026".to_owned()));
+        assert!(idempotency_key("").is_err() && idempotency_key("a\nb").is_err());
+        assert!(idempotency_key(&"x".repeat(129)).is_err() && idempotency_key(&"ä".repeat(128)).is_ok());
     }
 
     #[test]

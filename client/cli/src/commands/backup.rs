@@ -18,7 +18,7 @@ pub(super) async fn run(context: &Context, flags: &Backup) -> anyhow::Result<Exi
     let spec = requests::backup_spec(&context.common, &flags.what)?;
     tell_of_ignored_flags(context, &flags.what);
     tracing::debug!(keyspaces = spec.keyspaces.join(","), read = consistency_name(spec.read_consistency()), "backup");
-    let asked = Asked { repository: spec.repository.clone(), spec: Client::backup(spec), submission: flags.submission };
+    let asked = Asked::new(spec.repository.clone(), Client::backup(spec), &flags.submission);
     job_run::run(context, &asked).await
 }
 

@@ -30,7 +30,8 @@ use crate::{
     output::{
         Output,
         format::{count, percent, plural, size, to_f64},
-        json, terminal,
+        json::{self, Kind},
+        terminal,
     },
     requests::{self, failed},
 };
@@ -151,7 +152,7 @@ fn show(output: Output, progress: &Progress) {
             bytes_total: *bytes_total,
             stored_bytes: *stored_bytes,
         };
-        json::print("import_progress", &line);
+        json::print(Kind::ImportProgress, &line);
         return;
     }
     let share = percent(to_f64(*bytes_read) / to_f64((*bytes_total).max(1)));
@@ -170,7 +171,7 @@ fn tell(context: &Context, manifest: &Manifest, repository: &str) {
         stored_bytes_new,
         warnings: &manifest.warnings,
     };
-    context.output.answer("imported", &line, || {
+    context.output.answer(Kind::Imported, &line, || {
         let tables = plural(manifest.tables.len() as u64, "table");
         let mut lines = vec![
             format!("backup {} of keyspace {keyspace} was imported", manifest.backup_id),
@@ -183,4 +184,30 @@ fn tell(context: &Context, manifest: &Manifest, repository: &str) {
         lines.push(format!("  {command} --hosts H1,H2"));
         lines
     });
+}
+
+#[cfg(test)]
+pub(super) fn samples() -> Vec<(Kind, String)> {
+    let progress = ImportProgress {
+        keyspace: "k",
+        table: "t",
+        stage: "reading",
+        rows: 1,
+        bytes_read: 1,
+        bytes_total: 1,
+        stored_bytes: 1,
+    };
+    let imported = Imported {
+        backup_id: "b",
+        keyspace: "k",
+        repository: "/bk",
+        tables: 1,
+        rows: 1,
+        stored_bytes_new: 1,
+        warnings: &[],
+    };
+    vec![
+        (Kind::ImportProgress, json::text(Kind::ImportProgress, &progress)),
+        (Kind::Imported, json::text(Kind::Imported, &imported)),
+    ]
 }

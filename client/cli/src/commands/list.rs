@@ -11,7 +11,8 @@ use crate::{
     exit::Exit,
     output::{
         format::{count, moment, size, span, table},
-        json, terminal,
+        json::{self, Kind},
+        terminal,
     },
     requests::failed,
 };
@@ -42,7 +43,7 @@ pub(super) async fn run(context: &Context, flags: &List) -> anyhow::Result<Exit>
     };
     let backups: Vec<&BackupSummary> = backups.iter().filter(wanted).collect();
     if context.output.json {
-        backups.iter().for_each(|backup| json::print("backup", &line(backup)));
+        backups.iter().for_each(|backup| json::print(Kind::BackupListed, &line(backup)));
     } else {
         text(&backups).iter().for_each(terminal::say);
     }
@@ -121,4 +122,23 @@ pub(super) fn rows(manifest: &Manifest) -> u64 {
 
 fn stored(manifest: &Manifest) -> u64 {
     manifest.tables.iter().map(|table| table.stored_bytes).sum()
+}
+
+#[cfg(test)]
+pub(super) fn samples() -> Vec<(Kind, String)> {
+    let line = BackupLine {
+        backup_id: "b",
+        keyspaces: &[],
+        started_unix_ms: 1,
+        finished_unix_ms: 1,
+        partial: false,
+        complete: true,
+        tables: 1,
+        rows: 1,
+        encoded_bytes: 1,
+        stored_bytes: 1,
+        stored_bytes_new: 1,
+        error: None,
+    };
+    vec![(Kind::BackupListed, json::text(Kind::BackupListed, &line))]
 }

@@ -2,6 +2,7 @@
 
 mod backup;
 mod cat;
+mod clusters;
 mod coordinator;
 mod diff;
 mod import;
@@ -28,6 +29,7 @@ use crate::{
     exit::Exit,
     output::Output,
     requests::{self, failed},
+    settings::Process,
 };
 
 /// What every command is given.
@@ -38,10 +40,15 @@ pub(crate) struct Context {
     pub(crate) tasks: Tasks,
 }
 
-/// Runs one command.
-pub(crate) async fn run(cli: Cli, output: Output, tasks: Tasks) -> anyhow::Result<Exit> {
+/// Runs one command, or a long-running process by its settings.
+pub(crate) async fn run(cli: Cli, process: Option<Process>, output: Output, tasks: Tasks) -> anyhow::Result<Exit> {
     let context = Context { common: cli.common, output, tasks };
     context.tell_of_ignored_flags();
+    match process {
+        Some(Process::Coordinator(settings)) => return Box::pin(coordinator::run(&context, *settings)).await,
+        Some(Process::Worker(settings)) => return Box::pin(worker::run(&context, *settings)).await,
+        None => {}
+    }
     match cli.command {
         Command::Backup(flags) => Box::pin(backup::run(&context, &flags)).await,
         Command::Restore(flags) => Box::pin(restore::run(&context, &flags)).await,
@@ -54,9 +61,12 @@ pub(crate) async fn run(cli: Cli, output: Output, tasks: Tasks) -> anyhow::Resul
         Command::Diff(flags) => Box::pin(diff::run(&context, &flags)).await,
         Command::Import(flags) => Box::pin(import::run(&context, &flags)).await,
         Command::Job(flags) => job::run(&context, &flags.action).await,
-        Command::Worker(flags) if flags.action.is_some() => workers::run(&context).await,
-        Command::Worker(flags) => Box::pin(worker::run(&context, &flags)).await,
-        Command::Coordinator(flags) => Box::pin(coordinator::run(&context, &flags)).await,
+        Command::Cluster(flags) => clusters::run(&context, &flags.action).await,
+        Command::Worker(flags) => match &flags.action {
+            Some(action) => workers::run(&context, action).await,
+            None => Err(anyhow::anyhow!("a worker was started without its settings")),
+        },
+        Command::Coordinator(_) => Err(anyhow::anyhow!("a coordinator was started without its settings")),
     }
 }
 
@@ -101,4 +111,19 @@ pub(crate) fn state_home() -> anyhow::Result<PathBuf> {
         Some(state) => Ok(state.join("ringvault")),
         None => Err(usage("neither HOME nor XDG_STATE_HOME is set; set one: the job's journal is kept there").into()),
     }
+}
+
+/// A line of every kind that commands print.
+#[cfg(test)]
+pub(crate) fn samples() -> Vec<(crate::output::json::Kind, String)> {
+    let all = [
+        clusters::samples(),
+        import::samples(),
+        list::samples(),
+        plan::samples(),
+        show::samples(),
+        verify::samples(),
+        workers::samples(),
+    ];
+    all.into_iter().flatten().collect()
 }

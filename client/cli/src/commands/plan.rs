@@ -10,6 +10,7 @@ use crate::{
     interrupt::Interrupt,
     output::{
         fidelity::{Fidelity, FidelityLine},
+        json::Kind,
         summary,
     },
     requests::{self, failed},
@@ -62,7 +63,7 @@ pub(super) async fn run(context: &Context, flags: &PlanBackup) -> anyhow::Result
     let plan = plan.map_err(failed)?;
     let tables = plan.tables.iter().map(table_line).collect();
     let record = PlanLine { cluster_name: &plan.cluster_name, server_version: &plan.server_version, tables };
-    context.output.answer("plan", &record, || summary::plan(&plan));
+    context.output.answer(Kind::Plan, &record, || summary::plan(&plan));
     Ok(Exit::Done)
 }
 
@@ -79,4 +80,12 @@ fn table_line(table: &ringvault_client::v1::TablePlan) -> TableLine<'_> {
         parent_backup_id: &table.parent_backup_id,
         fidelity: Fidelity::expected(&table.approximations).line(),
     }
+}
+
+#[cfg(test)]
+pub(super) fn samples() -> Vec<(Kind, String)> {
+    use ringvault_client::v1::{Approximation, TablePlan};
+    let table = TablePlan { approximations: vec![Approximation::default()], ..TablePlan::default() };
+    let line = PlanLine { cluster_name: "c", server_version: "5", tables: vec![table_line(&table)] };
+    vec![(Kind::Plan, crate::output::json::text(Kind::Plan, &line))]
 }

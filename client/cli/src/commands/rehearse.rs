@@ -17,7 +17,6 @@ pub(super) async fn run(context: &Context, flags: &Rehearse) -> anyhow::Result<E
         super::backup_id(id)?;
     }
     let spec = requests::rehearsal_spec(&context.common, flags)?;
-    let asked =
-        Asked { repository: spec.repository.clone(), spec: Client::restore(spec), submission: flags.submission };
+    let asked = Asked::new(spec.repository.clone(), Client::restore(spec), &flags.submission);
     job_run::run(context, &asked).await
 }

@@ -57,8 +57,7 @@ pub(super) async fn run(context: &Context, flags: &Restore) -> anyhow::Result<Ex
 }
 
 async fn submit(context: &Context, flags: &Restore, spec: RestoreSpec) -> anyhow::Result<Exit> {
-    let asked =
-        Asked { repository: spec.repository.clone(), spec: Client::restore(spec), submission: flags.submission };
+    let asked = Asked::new(spec.repository.clone(), Client::restore(spec), &flags.submission);
     job_run::run(context, &asked).await
 }
 

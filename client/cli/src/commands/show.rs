@@ -19,6 +19,7 @@ use crate::{
     output::{
         fidelity::{self, Fidelity, FidelityLine},
         format::{count, moment, plural, size, span, table},
+        json::Kind,
     },
     requests::failed,
 };
@@ -67,7 +68,7 @@ pub(super) async fn run(context: &Context, flags: &Show) -> anyhow::Result<Exit>
         Some(id) => repository.manifest(&super::backup_id(id)?).await.map_err(failed)?,
         None => newest(&repository).await?,
     };
-    context.output.answer("backup", &record(&manifest), || text(&manifest, &flags.repository));
+    context.output.answer(Kind::BackupShown, &record(&manifest), || text(&manifest, &flags.repository));
     Ok(Exit::Done)
 }
 
@@ -186,4 +187,42 @@ fn text(manifest: &Manifest, repository: &str) -> Vec<String> {
     lines.push(String::new());
     lines.push(format!("check it with: ringvault verify {repository} {} --read-data", manifest.backup_id));
     lines
+}
+
+#[cfg(test)]
+pub(super) fn samples() -> Vec<(Kind, String)> {
+    let approximations = [ringvault_client::v1::Approximation::default()];
+    let table = TableRecord {
+        keyspace: "k",
+        table: "t",
+        rows: 1,
+        chunks: 1,
+        segments: 1,
+        encoded_bytes: 1,
+        stored_bytes: 1,
+        stored_bytes_new: 1,
+        key_only_rows: 0,
+        estimated_cells: 0,
+        fidelity: Fidelity::expected(&approximations).line(),
+    };
+    let record = BackupRecord {
+        backup_id: "b",
+        keyspaces: &[],
+        started_unix_ms: 1,
+        finished_unix_ms: 1,
+        cluster_name: "c",
+        server_version: "5",
+        data_centers: &[],
+        read_consistency: "ONE",
+        values_only: false,
+        limit_rows: 0,
+        tables_chosen: &[],
+        partial: false,
+        complete: true,
+        ringvault_version: "0",
+        schema_object: "s",
+        warnings: &[],
+        tables: vec![table],
+    };
+    vec![(Kind::BackupShown, crate::output::json::text(Kind::BackupShown, &record))]
 }

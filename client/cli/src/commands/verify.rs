@@ -16,14 +16,15 @@ use serde::Serialize;
 
 use super::Context;
 use crate::{
-    arguments::{jobs::Submission, repositories::Verify},
+    arguments::repositories::Verify,
     exit::Exit,
     interrupt::Interrupt,
     job_run::{self, Asked},
     output::{
         Output,
         format::{plural, size},
-        json, terminal,
+        json::{self, Kind},
+        terminal,
     },
     requests::{self, failed},
 };
@@ -83,8 +84,7 @@ pub(super) async fn run(context: &Context, flags: &Verify) -> anyhow::Result<Exi
 async fn against_cluster(context: &Context, flags: &Verify) -> anyhow::Result<Exit> {
     flags.ids.iter().try_for_each(|id| super::backup_id(id).map(|_| ()))?;
     let spec = requests::verify_spec(&context.common, flags)?;
-    let submission = Submission { fresh: flags.fresh, detach: flags.detach };
-    let asked = Asked { repository: spec.repository.clone(), spec: Client::verify(spec), submission };
+    let asked = Asked::new(spec.repository.clone(), Client::verify(spec), &flags.submission);
     job_run::run(context, &asked).await
 }
 
@@ -145,7 +145,7 @@ fn show(output: Output, id: &BackupId, progress: &CheckProgress) {
     let CheckProgress { objects_done, objects, bytes_done, bytes } = *progress;
     if output.json {
         json::print(
-            "verify_progress",
+            Kind::VerifyProgress,
             &VerifyProgress { backup_id: id.as_str(), objects_done, objects, bytes_done, bytes },
         );
     } else {
@@ -159,13 +159,14 @@ fn tell(output: Output, id: &BackupId, report: &CheckReport, flags: &Verify) -> 
     for finding in &report.findings {
         let kind = word(finding.kind);
         let line = FindingLine { backup_id: id.as_str(), kind, object: &finding.object, message: &finding.message };
-        output.answer("finding", &line, || vec![format!("{id}: {kind}: {}: {}", finding.object, finding.message)]);
+        output.answer(Kind::Finding, &line, || vec![format!("{id}: {kind}: {}: {}", finding.object, finding.message)]);
     }
     let read_data = if flags.read_data { 1.0 } else { flags.read_data_subset.unwrap_or(0.0) };
     let objects = report.progress.objects_done;
     let line =
         VerifiedLine { backup_id: id.as_str(), objects, bytes_read: report.progress.bytes_done, findings, read_data };
-    output.answer("verified", &line, || vec![verdict(id, objects, report.progress.bytes_done, findings, read_data)]);
+    output
+        .answer(Kind::Verified, &line, || vec![verdict(id, objects, report.progress.bytes_done, findings, read_data)]);
     findings
 }
 
@@ -188,4 +189,16 @@ fn word(kind: FindingKind) -> &'static str {
         FindingKind::WrongSums => "wrong_sums",
         FindingKind::Gap => "gap",
     }
+}
+
+#[cfg(test)]
+pub(super) fn samples() -> Vec<(Kind, String)> {
+    let finding = FindingLine { backup_id: "b", kind: word(FindingKind::Gap), object: "o", message: "m" };
+    let verified = VerifiedLine { backup_id: "b", objects: 1, bytes_read: 1, findings: 0, read_data: 1.0 };
+    let progress = VerifyProgress { backup_id: "b", objects_done: 1, objects: 2, bytes_done: 1, bytes: 2 };
+    vec![
+        (Kind::Finding, json::text(Kind::Finding, &finding)),
+        (Kind::Verified, json::text(Kind::Verified, &verified)),
+        (Kind::VerifyProgress, json::text(Kind::VerifyProgress, &progress)),
+    ]
 }

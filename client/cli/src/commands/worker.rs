@@ -1,14 +1,10 @@
 //! `ringvault worker`: a long-running process.
 
 use super::Context;
-use crate::{
-    arguments::processes::Worker, embedded, exit::Exit, interrupt::Interrupt, output::terminal,
-    settings::WorkerSettings,
-};
+use crate::{embedded, exit::Exit, interrupt::Interrupt, output::terminal, settings::WorkerSettings};
 
 /// Works for a coordinator until it is asked to stop; then it gives its leases back.
-pub(super) async fn run(context: &Context, flags: &Worker) -> anyhow::Result<Exit> {
-    let settings = WorkerSettings::read(flags, &context.common.fleet)?;
+pub(super) async fn run(context: &Context, settings: WorkerSettings) -> anyhow::Result<Exit> {
     let interrupt = Interrupt::listen(&context.tasks, "stopping: giving leases back (again to stop at once)")?;
     terminal::tell(format!(
         "worker {} works for {} with {} slots; clusters: {}",

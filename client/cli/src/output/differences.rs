@@ -12,7 +12,8 @@ use super::{
     Output,
     cells::Row,
     format::{count, plural, size},
-    json, terminal,
+    json::{self, Kind},
+    terminal,
 };
 
 /// Segments that the text names; `--json` has them all.
@@ -134,7 +135,7 @@ pub(crate) fn one_sided(output: Output, keyspace: &str, table: &str, side: &'sta
         extra: None,
         differing: None,
     };
-    output.answer("table_diff", &line, || {
+    output.answer(Kind::TableDiff, &line, || {
         let other = if side == "a" { "B" } else { "A" };
         vec![format!("{keyspace}.{table}: only in {}; {other} does not hold this table", side.to_uppercase())]
     });
@@ -148,7 +149,7 @@ pub(crate) fn table(output: Output, compared: &Compared, report: &DiffReport, by
     let counts = by_rows.then_some(report.rows);
     if output.json {
         for pair in differing {
-            json::print("segment_diff", &segment_line(keyspace, table, pair));
+            json::print(Kind::SegmentDiff, &segment_line(keyspace, table, pair));
         }
         let line = TableLine {
             keyspace,
@@ -161,7 +162,7 @@ pub(crate) fn table(output: Output, compared: &Compared, report: &DiffReport, by
             extra: counts.map(|counts| counts.extra),
             differing: counts.map(|counts| counts.differing),
         };
-        json::print("table_diff", &line);
+        json::print(Kind::TableDiff, &line);
         return;
     }
     table_text(compared, report, equal, counts).iter().for_each(terminal::say);
@@ -240,7 +241,7 @@ fn row_json(text: &mut Vec<u8>, compared: &Compared, difference: &Difference) {
         rows_b: rows.map(|(_, right)| right),
     };
     let raw = [("a", difference.left.as_deref()), ("b", difference.right.as_deref())];
-    json::with_raw(text, "row_diff", &line, &raw);
+    json::with_raw(text, Kind::RowDiff, &line, &raw);
 }
 
 fn row_text(compared: &Compared, difference: &Difference) -> Vec<String> {
@@ -300,7 +301,7 @@ pub(crate) fn verdict(output: Output, (a, b): (&str, &str), tally: &Tally, compl
         extra: tally.rows.map(|counts| counts.extra),
         differing: tally.rows.map(|counts| counts.differing),
     };
-    output.answer("diff", &line, || vec![verdict_text((a, b), tally, complete)]);
+    output.answer(Kind::Diff, &line, || vec![verdict_text((a, b), tally, complete)]);
     equal
 }
 
@@ -313,6 +314,62 @@ fn verdict_text((a, b): (&str, &str), tally: &Tally, complete: bool) -> String {
     let rows = tally.rows.map(|counts| format!(", {}", in_words(counts))).unwrap_or_default();
     let cut = if complete { "" } else { "; stopped at --limit, there may be more" };
     format!("{a} and {b} differ in {differing} of {of}{rows}; {read}{cut}")
+}
+
+#[cfg(test)]
+pub(crate) fn samples() -> Vec<(Kind, String)> {
+    let table = TableLine {
+        keyspace: "k",
+        table: "t",
+        equal: false,
+        only_in: None,
+        segments: 1,
+        segments_differing: 1,
+        missing: None,
+        extra: None,
+        differing: None,
+    };
+    let segment = SegmentLine {
+        keyspace: "k",
+        table: "t",
+        segment: 1,
+        token_start: "0".to_owned(),
+        token_end: "1".to_owned(),
+        rows_a: 1,
+        rows_b: 2,
+    };
+    let row = RowLine {
+        keyspace: "k",
+        table: "t",
+        kind: "too_many",
+        token: "1".to_owned(),
+        columns: &[],
+        rows_a: Some(1),
+        rows_b: Some(2),
+    };
+    let mut row_text = Vec::new();
+    json::with_raw(&mut row_text, Kind::RowDiff, &row, &[("a", Some(b"{\"k\":1}")), ("b", None)]);
+    let diff = DiffLine {
+        a: "a",
+        b: "b",
+        equal: false,
+        complete: true,
+        tables: 1,
+        tables_differing: 1,
+        segments: 1,
+        segments_differing: 1,
+        objects_read: 1,
+        bytes_read: 1,
+        missing: None,
+        extra: None,
+        differing: None,
+    };
+    vec![
+        (Kind::TableDiff, json::text(Kind::TableDiff, &table)),
+        (Kind::SegmentDiff, json::text(Kind::SegmentDiff, &segment)),
+        (Kind::RowDiff, String::from_utf8_lossy(&row_text).into_owned()),
+        (Kind::Diff, json::text(Kind::Diff, &diff)),
+    ]
 }
 
 #[cfg(test)]

@@ -1,24 +1,87 @@
 //! JSON lines. The form is documented in client/cli/JSON.md and only ever grows within one version.
 
+use std::time::Duration;
+
 use ringvault_client::{
     state,
-    v1::{Job, TableProgress},
+    v1::{Job, JobSpec, JobState, TableProgress},
 };
 use serde::Serialize;
 
 use super::{
+    board::Limits,
     fidelity::{Fidelity, FidelityLine},
     terminal,
-    totals::{Speed, Totals},
+    totals::{Speed, Totals, table_fraction},
 };
 use crate::requests::Subject;
 
 /// Version of the lines.
-const VERSION: u32 = 1;
+const SCHEMA: u32 = 1;
+
+/// What a line is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Note,
+    Warning,
+    Error,
+    Submitted,
+    Progress,
+    Summary,
+    Interrupted,
+    Plan,
+    /// A `backup` of `list`.
+    BackupListed,
+    /// A `backup` of `show`.
+    BackupShown,
+    VerifyProgress,
+    Finding,
+    Verified,
+    TableDiff,
+    SegmentDiff,
+    RowDiff,
+    Diff,
+    Row,
+    ImportProgress,
+    Imported,
+    Job,
+    Worker,
+    Cluster,
+}
+
+impl Kind {
+    /// The line's `type`.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Error => "error",
+            Self::Submitted => "submitted",
+            Self::Progress => "progress",
+            Self::Summary => "summary",
+            Self::Interrupted => "interrupted",
+            Self::Plan => "plan",
+            Self::BackupListed | Self::BackupShown => "backup",
+            Self::VerifyProgress => "verify_progress",
+            Self::Finding => "finding",
+            Self::Verified => "verified",
+            Self::TableDiff => "table_diff",
+            Self::SegmentDiff => "segment_diff",
+            Self::RowDiff => "row_diff",
+            Self::Diff => "diff",
+            Self::Row => "row",
+            Self::ImportProgress => "import_progress",
+            Self::Imported => "imported",
+            Self::Job => "job",
+            Self::Worker => "worker",
+            Self::Cluster => "cluster",
+        }
+    }
+}
 
 #[derive(Serialize)]
 struct Line<'a, T> {
-    v: u32,
+    schema: u32,
     #[serde(rename = "type")]
     kind: &'a str,
     #[serde(flatten)]
@@ -26,12 +89,14 @@ struct Line<'a, T> {
 }
 
 /// Prints one line.
-pub(crate) fn print<T: Serialize>(kind: &str, body: &T) {
+pub(crate) fn print<T: Serialize>(kind: Kind, body: &T) {
     terminal::say(text(kind, body));
 }
 
-fn text<T: Serialize>(kind: &str, body: &T) -> String {
-    serde_json::to_string(&Line { v: VERSION, kind, body }).expect("records have string keys and finite numbers")
+/// One line, without its end.
+pub(crate) fn text<T: Serialize>(kind: Kind, body: &T) -> String {
+    let line = Line { schema: SCHEMA, kind: kind.word(), body };
+    serde_json::to_string(&line).expect("records have string keys and finite numbers")
 }
 
 /// Adds a `row` line: a row line as it stands in the archive, within a line of ours.
@@ -42,11 +107,11 @@ pub(crate) fn row_line(text: &mut Vec<u8>, keyspace: &str, table: &str, token: &
         table: &'a str,
         token: &'a str,
     }
-    with_raw(text, "row", &Row { keyspace, table, token }, &[("row", Some(line))]);
+    with_raw(text, Kind::Row, &Row { keyspace, table, token }, &[("row", Some(line))]);
 }
 
 /// Adds a line whose last members are JSON already, which is not parsed and written anew.
-pub(crate) fn with_raw<T: Serialize>(text: &mut Vec<u8>, kind: &str, body: &T, raw: &[(&str, Option<&[u8]>)]) {
+pub(crate) fn with_raw<T: Serialize>(text: &mut Vec<u8>, kind: Kind, body: &T, raw: &[(&str, Option<&[u8]>)]) {
     let head = self::text(kind, body);
     text.extend_from_slice(head.strip_suffix('}').unwrap_or(&head).as_bytes());
     for (name, json) in raw {
@@ -76,6 +141,7 @@ pub(crate) struct Submitted<'a> {
     pub(crate) started_unix_ms: u64,
     pub(crate) rows_kept: u64,
     pub(crate) bytes_kept: u64,
+    pub(crate) trace_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) watch_command: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,6 +159,7 @@ pub(crate) struct Figures {
     pub(crate) chunks_new: u64,
     pub(crate) chunks_reused: u64,
     pub(crate) retries: u64,
+    pub(crate) failures: u64,
     pub(crate) cells_expired: u64,
     pub(crate) rows_skipped: u64,
     pub(crate) key_only_rows: u64,
@@ -112,6 +179,7 @@ impl From<&Totals> for Figures {
             chunks_new: totals.chunks_new,
             chunks_reused: totals.chunks_reused,
             retries: totals.retries,
+            failures: totals.failures,
             cells_expired: totals.cells_expired,
             rows_skipped: totals.rows_skipped,
             key_only_rows: totals.key_only_rows,
@@ -122,41 +190,25 @@ impl From<&Totals> for Figures {
     }
 }
 
-impl From<&TableProgress> for Figures {
-    fn from(table: &TableProgress) -> Self {
-        Self {
-            rows: table.rows,
-            rows_expected: table.rows_expected,
-            encoded_bytes: table.encoded_bytes,
-            bytes_estimated: table.bytes_estimated,
-            stored_bytes: table.stored_bytes,
-            chunks_new: table.chunks_new,
-            chunks_reused: table.chunks_reused,
-            retries: table.retries,
-            cells_expired: table.cells_expired,
-            rows_skipped: table.rows_skipped,
-            key_only_rows: table.key_only_rows,
-            estimated_cells: table.estimated_cells,
-            segments: table.segments,
-            segments_verified: table.segments_verified,
-        }
-    }
-}
-
 /// One table of a job.
 #[derive(Debug, Serialize)]
 pub(crate) struct TableFigures<'a> {
-    pub(crate) keyspace: &'a str,
-    pub(crate) table: &'a str,
-    pub(crate) shards: u64,
-    pub(crate) shards_done: u64,
+    keyspace: &'a str,
+    table: &'a str,
+    state: &'static str,
+    shards: u64,
+    shards_done: u64,
+    fraction: f64,
+    remaining_ms: Option<u64>,
+    rows_per_second: u64,
+    bytes_per_second: u64,
     #[serde(flatten)]
-    pub(crate) figures: Figures,
+    figures: Figures,
     /// What is approximate of it; in the last lines of a job, not in each about its progress.
     #[serde(flatten)]
-    pub(crate) fidelity: Option<FidelityLine<'a>>,
+    fidelity: Option<FidelityLine<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) restored_as: Option<Place<'a>>,
+    restored_as: Option<Place<'a>>,
 }
 
 /// Where a restore writes a table, if elsewhere.
@@ -168,87 +220,113 @@ pub(crate) struct Place<'a> {
 
 /// The tables of a job that runs.
 pub(crate) fn tables(job: &Job) -> Vec<TableFigures<'_>> {
-    job.tables.iter().map(table).collect()
+    job.tables.iter().map(|progress| table(progress, job.state())).collect()
 }
 
 /// The tables of a job with what is approximate of them.
 pub(crate) fn tables_with_fidelity(job: &Job) -> Vec<TableFigures<'_>> {
-    let with = |progress| TableFigures { fidelity: Some(Fidelity::of(progress).line()), ..table(progress) };
+    let fidelity = |progress| Some(Fidelity::of(progress).line());
+    let with = |progress| TableFigures { fidelity: fidelity(progress), ..table(progress, job.state()) };
     job.tables.iter().map(with).collect()
 }
 
-fn table(table: &TableProgress) -> TableFigures<'_> {
+fn table(table: &TableProgress, state: JobState) -> TableFigures<'_> {
     let name = table.table.as_ref();
+    let totals = Totals::of_tables([table]);
     TableFigures {
         keyspace: name.map_or("", |name| &name.keyspace),
         table: name.map_or("", |name| &name.table),
+        state: state::table_word(table.state()),
         shards: table.shards,
         shards_done: table.shards_done,
-        figures: table.into(),
+        fraction: table_fraction(table, state),
+        remaining_ms: totals.remaining(state).map(ms),
+        rows_per_second: totals.rows_per_second,
+        bytes_per_second: totals.bytes_per_second,
+        figures: (&totals).into(),
         fidelity: None,
         restored_as: table.target.as_ref().map(|name| Place { keyspace: &name.keyspace, table: &name.table }),
     }
 }
 
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// How a running job stands.
 #[derive(Debug, Serialize)]
 pub(crate) struct Progress<'a> {
-    pub(crate) job_id: &'a str,
-    pub(crate) state: &'static str,
-    pub(crate) stage: &'a str,
-    pub(crate) elapsed_ms: u64,
-    pub(crate) fraction: Option<f64>,
-    pub(crate) remaining_ms: Option<u64>,
-    pub(crate) rows_per_second: u64,
-    pub(crate) bytes_per_second: u64,
+    job_id: &'a str,
+    state: &'static str,
+    stage: &'a str,
+    elapsed_ms: u64,
+    fraction: Option<f64>,
+    remaining_ms: Option<u64>,
+    rows_per_second: u64,
+    bytes_per_second: u64,
+    leases: u32,
+    workers: u32,
     #[serde(flatten)]
-    pub(crate) figures: Figures,
-    pub(crate) tables: Vec<TableFigures<'a>>,
+    figures: Figures,
+    tables: Vec<TableFigures<'a>>,
 }
 
 impl<'a> Progress<'a> {
     pub(crate) fn of(job: &'a Job, totals: &Totals, speed: &Speed) -> Self {
-        let ms = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         Self {
             job_id: &job.job_id,
             state: state::word(job.state()),
             stage: &job.stage,
             elapsed_ms: ms(speed.elapsed),
             fraction: totals.fraction(job.state()),
-            remaining_ms: speed.remaining.map(ms),
-            rows_per_second: speed.rows_per_second,
-            bytes_per_second: speed.bytes_per_second,
+            remaining_ms: totals.remaining(job.state()).map(ms),
+            rows_per_second: totals.rows_per_second,
+            bytes_per_second: totals.bytes_per_second,
+            leases: job.leases,
+            workers: job.workers,
             figures: totals.into(),
             tables: tables(job),
         }
     }
 }
 
-/// A job of `job list` and `job show`.
+/// A job as the commands about jobs tell it.
 #[derive(Debug, Serialize)]
 pub(crate) struct JobLine<'a> {
-    pub(crate) job_id: &'a str,
-    pub(crate) work: &'a str,
-    pub(crate) keyspace: String,
-    pub(crate) keyspace_as: &'a str,
-    pub(crate) repository: &'a str,
-    pub(crate) cluster: &'a str,
-    pub(crate) state: &'static str,
-    pub(crate) stage: &'a str,
-    pub(crate) backup_id: &'a str,
-    pub(crate) submitted_unix_ms: u64,
-    pub(crate) started_unix_ms: u64,
-    pub(crate) finished_unix_ms: u64,
-    pub(crate) failure: Option<&'a str>,
-    pub(crate) warnings: &'a [String],
-    pub(crate) mismatches: &'a [String],
+    job_id: &'a str,
+    work: &'a str,
+    keyspace: String,
+    keyspace_as: &'a str,
+    repository: &'a str,
+    cluster: &'a str,
+    state: &'static str,
+    stage: &'a str,
+    fraction: Option<f64>,
+    backup_id: &'a str,
+    submitted_unix_ms: u64,
+    started_unix_ms: u64,
+    finished_unix_ms: u64,
+    leases: u32,
+    workers: u32,
+    priority: &'static str,
+    pace: &'static str,
+    workers_max: u32,
+    ranges_max: u32,
+    rows_per_second_max: u64,
+    bytes_per_second_max: u64,
+    idempotency_key: &'a str,
+    trace_id: &'a str,
+    failure: Option<&'a str>,
+    warnings: &'a [String],
+    mismatches: &'a [String],
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) tables: Vec<TableFigures<'a>>,
+    tables: Vec<TableFigures<'a>>,
 }
 
 impl<'a> JobLine<'a> {
     pub(crate) fn of(job: &'a Job) -> Self {
         let subject = Subject::of(job);
+        let limits = job.spec.as_ref().map(Limits::of).unwrap_or_default();
         Self {
             job_id: &job.job_id,
             work: subject.work,
@@ -258,10 +336,21 @@ impl<'a> JobLine<'a> {
             cluster: subject.cluster,
             state: state::word(job.state()),
             stage: &job.stage,
+            fraction: Totals::of(job).fraction(job.state()),
             backup_id: &job.backup_id,
             submitted_unix_ms: job.submitted_unix_ms,
             started_unix_ms: job.started_unix_ms,
             finished_unix_ms: job.finished_unix_ms,
+            leases: job.leases,
+            workers: job.workers,
+            priority: state::priority_word(job.spec.as_ref().map(JobSpec::priority).unwrap_or_default()),
+            pace: state::pace_word(limits.pace),
+            workers_max: limits.workers_max,
+            ranges_max: limits.ranges_max,
+            rows_per_second_max: limits.rows_per_second_max,
+            bytes_per_second_max: limits.bytes_per_second_max,
+            idempotency_key: &job.idempotency_key,
+            trace_id: &job.trace_id,
             failure: job.failure.as_ref().map(|failure| failure.message.as_str()),
             warnings: &job.warnings,
             mismatches: &job.mismatches,
@@ -270,28 +359,64 @@ impl<'a> JobLine<'a> {
     }
 }
 
+/// A line of every kind that is printed here or for a job, with all that it may hold.
+#[cfg(test)]
+pub(crate) fn samples() -> Vec<(Kind, String)> {
+    use ringvault_client::v1::{Approximation, TableName};
+    let table = TableProgress {
+        approximations: vec![Approximation::default()],
+        target: Some(TableName::default()),
+        ..TableProgress::default()
+    };
+    let job = Job { tables: vec![table], ..Job::default() };
+    let submitted = Submitted {
+        job_id: "j",
+        resumed: false,
+        started_unix_ms: 1,
+        rows_kept: 0,
+        bytes_kept: 0,
+        trace_id: "",
+        watch_command: Some(String::new()),
+        cancel_command: Some(String::new()),
+    };
+    let (totals, speed) = (Totals::of(&job), Speed::default());
+    let summary = super::summary::record(&job, &speed, crate::exit::Exit::Done, Some("ringvault restore"));
+    let mut row = Vec::new();
+    row_line(&mut row, "k", "t", "0", b"{\"k\":1}");
+    let note = Note { message: "m" };
+    vec![
+        (Kind::Note, text(Kind::Note, &note)),
+        (Kind::Warning, text(Kind::Warning, &note)),
+        (Kind::Error, text(Kind::Error, &ErrorLine { kind: "usage", message: "m", exit_code: 2 })),
+        (Kind::Submitted, text(Kind::Submitted, &submitted)),
+        (Kind::Progress, text(Kind::Progress, &Progress::of(&job, &totals, &speed))),
+        (Kind::Summary, text(Kind::Summary, &summary)),
+        (Kind::Row, String::from_utf8_lossy(&row).into_owned()),
+        (Kind::Job, text(Kind::Job, &JobLine::of(&job))),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_line_names_its_version_and_type_first() {
-        let line = text("note", &Note { message: "a \"quoted\" word" });
-        assert_eq!(line, r#"{"v":1,"type":"note","message":"a \"quoted\" word"}"#);
+        let line = text(Kind::Note, &Note { message: "a \"quoted\" word" });
+        assert_eq!(line, r#"{"schema":1,"type":"note","message":"a \"quoted\" word"}"#);
     }
 
     #[test]
     fn a_row_stands_in_its_line_as_it_stands_in_the_archive() {
         let mut text = Vec::new();
         row_line(&mut text, "shop", "a", "-5", b"{\"k\":1.50}\n");
-        let want =
-            "{\"v\":1,\"type\":\"row\",\"keyspace\":\"shop\",\"table\":\"a\",\"token\":\"-5\",\"row\":{\"k\":1.50}}\n";
+        let want = "{\"schema\":1,\"type\":\"row\",\"keyspace\":\"shop\",\"table\":\"a\",\"token\":\"-5\",\"row\":{\"k\":1.50}}\n";
         assert_eq!(String::from_utf8(text).expect("UTF-8"), want);
     }
 
     #[test]
     fn a_line_holds_no_line_feed() {
         let job = Job { stage: "two\nlines".to_owned(), ..Job::default() };
-        assert!(!text("job", &JobLine::of(&job)).contains('\n'));
+        assert!(!text(Kind::Job, &JobLine::of(&job)).contains('\n'));
     }
 }

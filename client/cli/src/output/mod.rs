@@ -1,17 +1,20 @@
 //! What people and programs read. Answers go to standard output, progress and notes to standard error; with `--json`
 //! everything is a JSON line on standard output (client/cli/JSON.md), and errors are told on both.
 //!
-//! - [`format`]: numbers; [`totals`]: figures of a job; [`progress`]: bars, lines or JSON while a job runs
+//! - [`format`]: numbers; [`totals`]: figures of a job; [`board`]: a job with a line for each table; [`progress`]: board,
+//!   lines or JSON while a job runs; [`terminal`]: where all of it is written
 //! - [`differences`]: what differs between two sides; [`cells`]: row lines taken apart
 //! - [`summary`]: what a finished job comes to; [`fidelity`]: what of it is approximate; [`json`]: the form of the lines
 
-pub(crate) mod bars;
+pub(crate) mod board;
 pub(crate) mod cells;
 pub(crate) mod differences;
 pub(crate) mod fidelity;
 pub(crate) mod format;
 pub(crate) mod json;
 pub(crate) mod progress;
+#[cfg(test)]
+mod schema;
 pub(crate) mod summary;
 pub(crate) mod terminal;
 pub(crate) mod totals;
@@ -19,6 +22,7 @@ pub(crate) mod totals;
 use ringvault_client::v1::{Job, TableProgress};
 use serde::Serialize;
 
+use self::json::Kind;
 use crate::exit::Told;
 
 /// How this process tells what it has to tell.
@@ -32,14 +36,14 @@ impl Output {
     /// Something to know that is no error.
     pub(crate) fn note(self, message: &str) {
         if self.json {
-            json::print("note", &json::Note { message });
+            json::print(Kind::Note, &json::Note { message });
         } else {
             terminal::tell(format!("note: {message}"));
         }
     }
 
     /// One record of an answer, or its text.
-    pub(crate) fn answer<T: Serialize>(self, kind: &str, record: &T, text: impl FnOnce() -> Vec<String>) {
+    pub(crate) fn answer<T: Serialize>(self, kind: Kind, record: &T, text: impl FnOnce() -> Vec<String>) {
         if self.json {
             json::print(kind, record);
         } else {
@@ -51,7 +55,7 @@ impl Output {
     pub(crate) fn error(self, told: &Told) {
         if self.json {
             json::print(
-                "error",
+                Kind::Error,
                 &json::ErrorLine { kind: told.kind, message: &told.message, exit_code: told.exit as u8 },
             );
         }

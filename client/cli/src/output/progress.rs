@@ -1,6 +1,6 @@
-//! How a running job is shown: bars on a terminal, a line every few seconds elsewhere, JSON lines with `--json`.
+//! How a running job is shown: its board on a terminal, a line every few seconds elsewhere, JSON lines with `--json`.
 
-use std::{io::IsTerminal, time::Duration};
+use std::time::Duration;
 
 use ringvault_client::{
     state,
@@ -9,10 +9,10 @@ use ringvault_client::{
 use ringvault_runtime::clock::{Clock, SystemClock};
 
 use super::{
-    Output,
-    bars::Bars,
+    Output, board,
     format::{count, percent, size, span},
-    json, terminal,
+    json::{self, Kind},
+    terminal,
     totals::{Meter, Speed, Totals},
 };
 
@@ -31,9 +31,9 @@ pub(crate) struct Reporter {
     last: Option<(Duration, JobState, String)>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Form {
-    Bars(Box<Bars>),
+    Board,
     Lines,
     Json,
 }
@@ -43,60 +43,49 @@ impl Reporter {
     pub(crate) fn new(output: Output) -> Self {
         let form = if output.json {
             Form::Json
-        } else if std::io::stderr().is_terminal() {
-            Form::Bars(Box::new(Bars::new()))
+        } else if terminal::size().is_some() {
+            Form::Board
         } else {
             Form::Lines
         };
         Self { form, clock: SystemClock::new(), meter: Meter::default(), warnings_told: 0, last: None }
     }
 
-    /// A line for a person, while progress goes on.
-    pub(crate) fn note(&self, text: &str) {
-        match &self.form {
-            Form::Bars(bars) => bars.line(text),
-            Form::Lines => terminal::tell(text),
-            Form::Json => json::print("note", &json::Note { message: text }),
-        }
-    }
-
     /// Shows how the job stands; tells each warning once.
     pub(crate) fn show(&mut self, job: &Job) {
         let now = self.clock.now();
         let totals = Totals::of(job);
-        let speed = self.meter.measure(now, &totals, job.state());
+        let speed = self.meter.measure(now, &totals);
         self.tell_warnings(job);
         let due = self.is_due(now, job);
-        match &mut self.form {
-            Form::Bars(bars) => bars.show(job, &totals, &speed),
+        match self.form {
+            Form::Board => draw(job),
             // How it ended is the summary's to tell.
-            Form::Lines if due && !state::has_ended(job.state()) => terminal::tell(line(job, &totals, &speed)),
-            Form::Json if due => json::print("progress", &json::Progress::of(job, &totals, &speed)),
+            Form::Lines if due && !state::has_ended(job.state()) => terminal::tell(line(job, &totals)),
+            Form::Json if due => json::print(Kind::Progress, &json::Progress::of(job, &totals, &speed)),
             Form::Lines | Form::Json => {}
         }
     }
 
     /// Ends the show and gives the speed of the whole.
     pub(crate) fn finish(mut self, job: &Job) -> Speed {
-        if let Form::Bars(bars) = &self.form {
-            bars.clear();
-        }
-        self.meter.measure(self.clock.now(), &Totals::of(job), job.state())
+        self.clear();
+        self.meter.measure(self.clock.now(), &Totals::of(job))
     }
 
-    /// Takes the bars away, for an end without a job to show.
+    /// Takes the board away, for an end without a job to show.
     pub(crate) fn clear(&self) {
-        if let Form::Bars(bars) = &self.form {
-            bars.clear();
+        if matches!(self.form, Form::Board) {
+            terminal::redraw(Vec::new());
         }
     }
 
     fn tell_warnings(&mut self, job: &Job) {
         let new = job.warnings.get(self.warnings_told..).unwrap_or_default();
         for warning in new {
-            match &self.form {
-                Form::Json => json::print("warning", &json::Note { message: warning }),
-                _ => self.note(&format!("warning: {warning}")),
+            match self.form {
+                Form::Json => json::print(Kind::Warning, &json::Note { message: warning }),
+                Form::Board | Form::Lines => terminal::tell(format!("warning: {warning}")),
             }
         }
         self.warnings_told = job.warnings.len();
@@ -118,8 +107,14 @@ impl Reporter {
     }
 }
 
+/// The board, as large as the terminal is now: one row and one column stay free, so that nothing scrolls or wraps.
+fn draw(job: &Job) {
+    let (rows, columns) = terminal::size().unwrap_or((24, 80));
+    terminal::redraw(board::live(job, rows.saturating_sub(1), columns.saturating_sub(1)));
+}
+
 /// One plain line about a running job.
-fn line(job: &Job, totals: &Totals, speed: &Speed) -> String {
+fn line(job: &Job, totals: &Totals) -> String {
     let mut parts = Vec::new();
     let share = totals.fraction(job.state()).map(|fraction| format!(" ({})", percent(fraction))).unwrap_or_default();
     if job.state() == JobState::Verifying {
@@ -130,15 +125,18 @@ fn line(job: &Job, totals: &Totals, speed: &Speed) -> String {
         parts.push(size(totals.encoded_bytes));
         parts.push(format!("{} of {} tables", totals.tables_done, totals.tables));
     }
-    if speed.rows_per_second > 0 && job.state() == JobState::Running {
-        parts.push(format!("{} rows/s", count(speed.rows_per_second)));
-        parts.push(format!("{}/s", size(speed.bytes_per_second)));
+    if totals.rows_per_second > 0 {
+        parts.push(format!("{} rows/s", count(totals.rows_per_second)));
+        parts.push(format!("{}/s", size(totals.bytes_per_second)));
     }
-    if let Some(remaining) = speed.remaining {
+    if let Some(remaining) = totals.remaining(job.state()) {
         parts.push(format!("about {} left", span(remaining)));
     }
     if totals.retries > 0 {
         parts.push(format!("{} retries", count(totals.retries)));
+    }
+    if totals.failures > 0 {
+        parts.push(format!("{} failures", count(totals.failures)));
     }
     if !job.stage.is_empty() {
         parts.push(job.stage.clone());
@@ -148,30 +146,27 @@ fn line(job: &Job, totals: &Totals, speed: &Speed) -> String {
 
 #[cfg(test)]
 mod tests {
-    use ringvault_client::v1::TableProgress;
+    use ringvault_client::v1::{TableProgress, TableState};
 
     use super::*;
 
     #[test]
     fn a_plain_line_says_how_far_how_fast_and_how_long() {
         let table = TableProgress {
-            shards: 4,
-            shards_done: 1,
+            state: TableState::Running.into(),
             rows: 1_200_000,
             encoded_bytes: 25 << 20,
             bytes_estimated: 100 << 20,
+            rows_per_second: 20_000,
+            encoded_bytes_per_second: 1 << 20,
+            failures: 3,
             ..Default::default()
         };
         let job = Job { state: JobState::Running.into(), tables: vec![table], ..Default::default() };
-        let speed = Speed {
-            elapsed: Duration::from_secs(60),
-            rows_per_second: 20_000,
-            bytes_per_second: 1 << 20,
-            remaining: Some(Duration::from_secs(185)),
-        };
         assert_eq!(
-            line(&job, &Totals::of(&job), &speed),
-            "running: 1,200,000 rows (25%), 25.0 MiB, 0 of 1 tables, 20,000 rows/s, 1.0 MiB/s, about 3 min 05 s left"
+            line(&job, &Totals::of(&job)),
+            "running: 1,200,000 rows (25%), 25.0 MiB, 0 of 1 tables, 20,000 rows/s, 1.0 MiB/s, about 1 min 15 s left, \
+             3 failures"
         );
     }
 }

@@ -249,12 +249,7 @@ mod tests {
 
     #[test]
     fn a_finished_backup_tells_its_figures_and_how_to_restore_it() {
-        let speed = Speed {
-            elapsed: Duration::from_secs(185),
-            rows_per_second: 6_486,
-            bytes_per_second: 17 << 20,
-            remaining: None,
-        };
+        let speed = Speed { elapsed: Duration::from_secs(185), rows_per_second: 6_486, bytes_per_second: 17 << 20 };
         let text = text(&job(), &speed, Some("ringvault restore shop /bk --backup 20261122T145053Z-7k3f")).join("\n");
         assert_eq!(
             text,

@@ -32,6 +32,7 @@ pub(super) fn make_sense(command: &Command) -> Checked {
         | Command::Import(_)
         | Command::Job(_)
         | Command::Worker(_)
+        | Command::Cluster(_)
         | Command::Coordinator(_) => Ok(()),
     }
 }
@@ -133,7 +134,8 @@ fn a_verification(verify: &Verify) -> Checked {
         }
         return compared(&verify.compared);
     }
-    with_cluster_only(&verify.compared.given())
+    with_cluster_only(&verify.compared.given())?;
+    with_cluster_only(&verify.submission.given())
 }
 
 fn a_diff(diff: &Diff) -> Checked {
