@@ -12,7 +12,7 @@
 //! A client decides by `reason` alone; a failure without our `ErrorInfo` comes from something on the way (a proxy, gRPC
 //! itself), and its code tells the kind ([`ErrorKind::of_code`]).
 
-use std::{fmt, time::Duration};
+use std::{error::Error as _, fmt, time::Duration};
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -175,7 +175,8 @@ impl Failure {
         Status::with_error_details(self.kind.code(), self.message.clone(), details)
     }
 
-    /// From a gRPC status; the kind comes from the details where they are ours, else from the code.
+    /// From a gRPC status; the kind comes from the details where they are ours. What the transport met is `Unavailable`;
+    /// else the code tells.
     #[must_use]
     pub fn of_status(status: &Status) -> Self {
         let named = status
@@ -183,7 +184,10 @@ impl Failure {
             .filter(|info| info.domain == ERROR_DOMAIN)
             .and_then(|info| v1::ErrorKind::from_str_name(&info.reason))
             .map(ErrorKind::from);
-        Self::new(named.unwrap_or_else(|| ErrorKind::of_code(status.code())), status.message())
+        // What no peer said but the transport met has a source: a connection that broke in the middle of a call.
+        let broken = status.source().is_some().then_some(ErrorKind::Unavailable);
+        let kind = named.or(broken).unwrap_or_else(|| ErrorKind::of_code(status.code()));
+        Self::new(kind, status.message())
     }
 
     /// How long the peer asked to wait before the call is made again; nothing where it did not say.
@@ -257,5 +261,13 @@ mod tests {
         let unknown = ErrorDetails::with_error_info("ERROR_KIND_OF_TOMORROW", ERROR_DOMAIN, []);
         let status = Status::with_error_details(Code::NotFound, "no such job", unknown);
         assert_eq!(Failure::of_status(&status).kind, ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_connection_that_broke_in_the_middle_of_a_call_may_be_tried_again() {
+        let status = Status::from_error(Box::from("transport error"));
+        assert_eq!(status.code(), Code::Unknown);
+        assert_eq!(Failure::of_status(&status).kind, ErrorKind::Unavailable);
+        assert_eq!(Failure::of_status(&Status::unknown("said by a peer")).kind, ErrorKind::Internal);
     }
 }
