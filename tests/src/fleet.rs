@@ -133,8 +133,9 @@ impl<'b> Fleet<'b> {
         let (hosts, port) = (cluster.hosts().split(',').map(ToOwned::to_owned).collect(), cluster.port());
         let mut fleet = Self { bench, spec, hosts, port, coordinator: None, workers: Vec::new() };
         fleet.start_coordinator()?;
+        let calls = fleet.spec.workers_call.clone();
         for repository in &repositories {
-            fleet.add_worker_of(repository)?;
+            fleet.add_worker_of(repository, &calls)?;
         }
         fleet.wait_for_workers(fleet.workers.len()).await?;
         Ok(fleet)
@@ -219,15 +220,24 @@ impl<'b> Fleet<'b> {
     /// # Errors
     /// If the process can't be started.
     pub fn add_worker(&mut self) -> Result<usize> {
-        let repository = self.spec.repository.clone();
-        self.add_worker_of(&repository)
+        let calls = self.spec.workers_call.clone();
+        self.add_worker_calling(&calls)
     }
 
-    fn add_worker_of(&mut self, repository: &Path) -> Result<usize> {
+    /// As [`Fleet::add_worker`], but it calls this URL.
+    ///
+    /// # Errors
+    /// As that one.
+    pub fn add_worker_calling(&mut self, url: &str) -> Result<usize> {
+        let repository = self.spec.repository.clone();
+        self.add_worker_of(&repository, url)
+    }
+
+    fn add_worker_of(&mut self, repository: &Path, calls: &str) -> Result<usize> {
         let index = self.workers.len();
         let mut cluster = format!("{}\n[clusters.prod]\nhosts = {:?}\n", profile(repository), self.hosts);
         writeln!(cluster, "port = {}\n{}", self.port, self.spec.cluster_settings)?;
-        let top = format!("coordinator = {:?}\n{}", self.spec.workers_call, self.spec.worker_settings);
+        let top = format!("coordinator = {calls:?}\n{}", self.spec.worker_settings);
         write(self.bench, &format!("{}.toml", worker_name(index)), &format!("{top}\n{cluster}"))?;
         self.workers.push(None);
         self.start_worker(index)?;
