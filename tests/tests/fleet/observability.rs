@@ -17,8 +17,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// How long a process may take to send what it has to tell.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Rows of the table that is backed up.
-const ROWS: u64 = 30_000;
+/// Rows of the table that is backed up; of so many bytes that it has a segment for each slot and more.
+const ROWS: u64 = 4_000;
+/// Bytes of each row.
+const ROW_BYTES: usize = 8 << 10;
 /// Stands in a cell of it, and nowhere in what is told.
 const CANARY: &str = "canary-in-a-cell-7f3a";
 
@@ -35,7 +37,7 @@ pub(crate) fn tests() -> Vec<Test> {
 /// A keyspace with [`ROWS`] rows and one more that holds the canary.
 async fn made(cluster: &TestCluster, keyspace: &str) -> Result<()> {
     large::keyspace(cluster, keyspace, 1).await?;
-    large::many_partitions(cluster, keyspace, ROWS).await?;
+    large::long_rows(cluster, keyspace, ROWS, ROW_BYTES).await?;
     let table = format!("CREATE TABLE {keyspace}.canary (id text PRIMARY KEY, told text)");
     let row = format!("INSERT INTO {keyspace}.canary (id, told) VALUES ('{CANARY}', '{CANARY}')");
     cluster.run(&[&table, &row]).await
@@ -56,7 +58,7 @@ async fn telling_fleet<'b>(cluster: &TestCluster, bench: &'b Workbench, endpoint
 
 /// A backup by a fleet, slow enough that each worker has its part of it.
 fn backup_words(fleet: &Fleet<'_>, keyspace: &str, more: &[&str]) -> Vec<String> {
-    let words = ["backup", keyspace, "main", "--cluster", "prod", "--shards", "8", "--rate", "8000"];
+    let words = ["backup", keyspace, "main", "--cluster", "prod", "--shards", "8", "--rate", "1000"];
     let words = words.iter().chain(more).map(|word| (*word).to_owned());
     words.chain(fleet.client_words()).collect()
 }
@@ -78,7 +80,8 @@ async fn one_trace(t: TestContext) -> Result<()> {
     ensure!(calls.all(|call| call.service == "ringvault-coordinator"), "only a coordinator serves");
 
     // a restore is a trace of its own
-    let restore = ["restore", "traced", "main", "--cluster", "prod", "--drop", "--otlp-endpoint", collector.endpoint()];
+    let endpoint = collector.endpoint();
+    let restore = ["restore", "traced", "main", "--cluster", "prod", "--drop", "--yes", "--otlp-endpoint", endpoint];
     let restore: Vec<String> = restore.map(ToOwned::to_owned).into_iter().chain(fleet.client_words()).collect();
     let (job, again) = submitted(&bench.run(&as_strs(&restore)).await?.expect(0)?)?;
     ensure!(again != trace_id, "both jobs have the trace {again}");
