@@ -45,8 +45,6 @@ const GIVE_BACK_GRACE: Duration = Duration::from_secs(3);
 const DRAIN_GRACE: Duration = Duration::from_secs(5);
 /// How often progress is reported while work runs; leases need it only at a third of the TTL.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
-/// Streams that break in a row before it is worth a warning.
-const BROKEN_BEFORE_WARNING: u32 = 5;
 
 /// What a worker is given to work with.
 #[derive(Clone, Debug)]
@@ -387,11 +385,9 @@ impl Attendance {
             None => None,
         };
         let pause = self.stream.broke(self.now(), self.link.entropy());
-        if self.stream.broken() == BROKEN_BEFORE_WARNING {
-            let error = failure.as_ref().map(ToString::to_string).unwrap_or_default();
-            tracing::warn!(error, "the coordinator can't be reached; trying on");
-        } else {
-            tracing::debug!(error = ?failure, ?pause, "the link to the coordinator broke; connecting again");
+        match (self.stream.broken(), &failure) {
+            (1, Some(error)) => tracing::warn!(%error, "the coordinator can't be reached; trying on"),
+            _ => tracing::debug!(error = ?failure, ?pause, "the link to the coordinator broke; connecting again"),
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream::BoxStream};
 use ringvault_proto::{error::Failure, v1};
-use ringvault_runtime::{entropy::Entropy, retry::Backoff};
+use ringvault_runtime::{entropy::Entropy, net, retry::Backoff};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -12,6 +12,15 @@ use crate::link::{Link, RECONNECT_MAX};
 
 /// Reports that may wait to be sent.
 const REPORTS_QUEUED_MAX: usize = 4;
+
+/// Why the coordinator can't be reached, in words with the next step, or what it said.
+fn broken_link(status: &tonic::Status) -> Failure {
+    let failure = Failure::of_status(status);
+    match net::cause_of(status) {
+        Some(cause) => Failure::new(failure.kind, cause),
+        None => failure,
+    }
+}
 
 /// The stream, or when the next one is opened.
 pub(super) struct AttendStream {
@@ -40,14 +49,11 @@ impl AttendStream {
         }
         let (reports, outgoing) = mpsc::channel(REPORTS_QUEUED_MAX);
         let mut client = link.client();
-        let opening = async move {
-            client.attend(ReceiverStream::new(outgoing)).await.map_err(|status| Failure::of_status(&status))
-        };
+        let opening =
+            async move { client.attend(ReceiverStream::new(outgoing)).await.map_err(|status| broken_link(&status)) };
         let answers = futures::stream::once(opening)
             .flat_map(|opened| match opened {
-                Ok(answer) => {
-                    answer.into_inner().map(|item| item.map_err(|status| Failure::of_status(&status))).boxed()
-                }
+                Ok(answer) => answer.into_inner().map(|item| item.map_err(|status| broken_link(&status))).boxed(),
                 Err(failure) => futures::stream::once(async { Err(failure) }).boxed(),
             })
             .boxed();

@@ -47,6 +47,7 @@ struct Said {
     polls: usize,
     completed: Vec<(u64, u64)>,
     returned: Vec<v1::ReturnRequest>,
+    failed: Vec<String>,
     /// Leases that reports no longer renew.
     lost: Vec<v1::LeaseId>,
     /// Given out with the next polls.
@@ -79,7 +80,9 @@ impl Fake {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         });
-        assert!(waited.await.is_ok(), "nothing came of it: {what}");
+        let came = waited.await.is_ok();
+        let failed = self.said(|said| said.failed.clone());
+        assert!(came, "nothing came of it: {what}; failures told: {failed:?}");
     }
 }
 
@@ -130,7 +133,7 @@ impl Fleet for Server {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        Ok(Response::default())
+        Ok(Response::new(Default::default()))
     }
 
     async fn complete(&self, request: Request<v1::CompleteRequest>) -> Result<Response<v1::CompleteResponse>, Status> {
@@ -144,13 +147,15 @@ impl Fleet for Server {
         Ok(Response::new(v1::CompleteResponse { ended: request.ended }))
     }
 
-    async fn fail(&self, _: Request<v1::FailRequest>) -> Result<Response<v1::FailResponse>, Status> {
-        Ok(Response::default())
+    async fn fail(&self, request: Request<v1::FailRequest>) -> Result<Response<v1::FailResponse>, Status> {
+        let failure = request.into_inner().failure.unwrap_or_default();
+        self.fake.said(|said| said.failed.push(failure.message));
+        Ok(Response::new(Default::default()))
     }
 
     async fn r#return(&self, request: Request<v1::ReturnRequest>) -> Result<Response<v1::ReturnResponse>, Status> {
         self.fake.said(|said| said.returned.push(request.into_inner()));
-        Ok(Response::default())
+        Ok(Response::new(Default::default()))
     }
 }
 
@@ -181,7 +186,7 @@ impl Serving {
         let routes = Routes::new(FleetServer::new(server));
         let shutdown = gone.clone();
         let task = tokio::spawn(async move {
-            let _ = net::serve(Listener::Tcp(listener), routes, ringvault_proto::DESCRIPTOR_SET, shutdown).await;
+            let _ = net::serve(Listener::Tcp(listener), routes, ringvault_proto::v1::DESCRIPTOR_SET, shutdown).await;
         });
         (Self { gone, task }, address)
     }
@@ -275,7 +280,7 @@ impl Bench {
 }
 
 fn lease(epoch: u64) -> v1::LeaseId {
-    v1::LeaseId { assignment_id: "job/1".into(), epoch }
+    v1::LeaseId { assignment_id: "job-1".into(), epoch }
 }
 
 fn last_report(said: &Said) -> &v1::AttendRequest {

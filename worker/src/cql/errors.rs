@@ -220,6 +220,13 @@ impl Error {
         self
     }
 
+    /// The same, not to be tried again by anybody.
+    #[must_use]
+    pub fn finally(mut self) -> Self {
+        self.kind = ErrorKind::Conflict;
+        self
+    }
+
     /// What it means for the work.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {

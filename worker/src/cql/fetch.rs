@@ -110,9 +110,11 @@ impl Fetch {
             }
             if self.shared.cluster.clock().now().saturating_sub(self.last_answer) > self.shared.options.patience {
                 let waited = self.shared.options.patience.as_secs();
-                return Err(
-                    error.advise(&format!("nobody could answer for {waited} s, which is what --patience allows"))
-                );
+                let advice = format!("nobody could answer for {waited} s, which is what --patience allows");
+                // rows that replicas fail over are the same for whoever asks next
+                let over_rows = error.reason() == Reason::ReplicasFailed;
+                let error = error.advise(&advice);
+                return Err(if over_rows { error.finally() } else { error });
             }
             tracing::debug!(range = %what, %error, attempt, "a page is asked for again");
             if error.reason().asks_for_smaller_pages() {

@@ -101,7 +101,8 @@ async fn approximations(
     select::approximations(cluster, &TableLayout::from_message(table)?, values_only).await
 }
 
-fn topology(cluster: &Cluster) -> v1::InspectResult {
+/// Nodes and ring alone.
+pub(crate) fn topology(cluster: &Cluster) -> v1::InspectResult {
     let nodes = cluster.nodes();
     let index: BTreeMap<_, _> = nodes.iter().zip(0_u32..).map(|(node, index)| (node.host_id, index)).collect();
     let ring = cluster.ring().thinned(RING_TOKENS_MAX);

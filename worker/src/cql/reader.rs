@@ -87,10 +87,10 @@ impl RangeReader {
             self.under_way = None;
             let fetched = joined.map_err(|e| lost(&e)).and_then(|fetched| fetched)?;
             self.rows_max = fetched.rows_max;
-            self.last_answer = self.shared.cluster.clock().now();
             match fetched.outcome {
-                Outcome::Split => self.split()?,
+                Outcome::Split => self.split()?, // no answer: patience goes on
                 Outcome::Page(page, more) => {
+                    self.last_answer = self.shared.cluster.clock().now();
                     if let Some(page) = self.take(page, more)? {
                         self.start();
                         return Ok(Some(page));

@@ -8,7 +8,7 @@ use ringvault_proto::{
 };
 
 use super::Context;
-use crate::cql::{ddl, describe};
+use crate::cql::{self, ddl, describe};
 
 pub(super) async fn capture(
     context: &Context,
@@ -41,9 +41,12 @@ pub(super) async fn apply(
     work: v1::ApplySchema,
 ) -> Result<(), Failure> {
     let cluster = context.places.cluster(&assignment.cluster).await?;
+    let mut inspected = None;
     let applied = match work.stage() {
         Stage::Preflight => {
             let document = stored_schema(context, assignment, &work).await?;
+            // the target's nodes and ring, by which the coordinator orders what comes
+            inspected = Some(cql::inspect::topology(&cluster));
             v1::ApplyResult { warnings: ddl::preflight(&cluster, &work, &document).await?, statements: 0 }
         }
         Stage::Before => ddl::apply_before(&cluster, &work, &stored_schema(context, assignment, &work).await?).await?,
@@ -62,6 +65,7 @@ pub(super) async fn apply(
         .reporter
         .complete(|request| {
             request.applied = Some(applied);
+            request.inspected = inspected;
             request.ended = true;
         })
         .await

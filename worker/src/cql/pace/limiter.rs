@@ -7,7 +7,7 @@ use std::time::Duration;
 const CREDIT: f64 = 0.1;
 
 /// The part of a second that one page may take.
-const SHARE: f64 = 0.25;
+const SHARE: f64 = 0.1;
 
 /// Longest wait that is told at once; whoever waits asks again then.
 const WAIT_MAX: f64 = 60.0;
@@ -167,7 +167,7 @@ mod tests {
         let mut limiter = Limiter::default();
         assert_eq!(limiter.share(), Share { rows: u64::MAX, bytes: u64::MAX });
         limiter.set(Duration::ZERO, 100, 1000);
-        assert_eq!(limiter.share(), Share { rows: 25, bytes: 250 });
+        assert_eq!(limiter.share(), Share { rows: 10, bytes: 100 });
         limiter.take(Duration::ZERO, Cost { rows: 100, bytes: 3000 });
         assert_eq!(limiter.wait(Duration::ZERO), 3 * SECOND);
         limiter.correct(Duration::ZERO, Cost { rows: 100, bytes: 3000 }, Cost { rows: 200, bytes: 10 });
