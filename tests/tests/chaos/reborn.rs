@@ -11,7 +11,7 @@ use ringvault_tests::runner::TestContext;
 use tokio::time::Instant;
 
 use crate::tables;
-use crate::work::{Mark, STORED, lines};
+use crate::work::{Mark, STORED, count};
 
 /// How often it is killed.
 const KILLS: usize = 3;
@@ -23,7 +23,7 @@ pub(crate) async fn goes_on(t: TestContext) -> Result<()> {
     let cluster = t.cluster();
     cluster.fresh_keyspace("reborn", 3).await?;
     for table in ["a", "b", "c", "d"] {
-        tables::plain(cluster, "reborn", table, 4_000).await?;
+        tables::plain(cluster, "reborn", table, 2_500).await?;
     }
     let rows = read_keyspace(cluster.session(), "reborn").await?.rows();
     let bench = Workbench::new(cluster)?;
@@ -59,7 +59,7 @@ pub(crate) async fn goes_on(t: TestContext) -> Result<()> {
 }
 
 fn chunks(fleet: &Fleet<'_>) -> usize {
-    ["w1", "w2"].iter().map(|name| lines(&fleet.log(name), STORED).len()).sum()
+    ["w1", "w2"].iter().map(|name| count(&fleet.log(name), STORED)).sum()
 }
 
 /// Waits until work goes on behind so many chunks.
@@ -67,7 +67,7 @@ async fn wait_for_chunks(fleet: &Fleet<'_>, behind: usize) -> Result<()> {
     let begun = Instant::now();
     while chunks(fleet) < behind + 4 {
         ensure!(begun.elapsed() < PATIENCE, "no chunk was stored for {PATIENCE:?}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     Ok(())
 }

@@ -28,8 +28,10 @@ const SLOTS: u32 = 2;
 const CHUNK_ROWS: u64 = 500;
 /// Rows a second of a job: slow enough that what happens meets it at work.
 const RATE: &str = "2500";
+/// Events that may hit a backup, and a restore: a deck in all. A job that is hit for ever never ends.
+const EVENTS: [usize; 2] = [6, 9];
 /// A job that takes longer hangs.
-const JOB_MAX: Duration = Duration::from_secs(420);
+const JOB_MAX: Duration = Duration::from_secs(600);
 /// Rows of a small table; all are about twelve times as many.
 const ROWS: i32 = 1_600;
 
@@ -133,17 +135,15 @@ impl Storm<'_, '_> {
     /// A backup and a restore of it under another name, compared by hand.
     async fn round(&mut self, before: &KeyspaceSnapshot, round: u32, balance: &mut Balance) -> Result<()> {
         let rows = before.rows();
-        // At most half of what is left in a round's deck for the backup; the restore writes and reads, so it takes longer.
-        let events = 6;
         let words = ["backup", "chaos", "main", "--fresh", "--chunk-size", &CHUNK_ROWS.to_string(), "--parallel", "8"];
-        let (run, tally, work) = self.job(&words, events).await.context("backup")?;
+        let (run, tally, work) = self.job(&words, EVENTS[0]).await.context("backup")?;
         ensure!(run.figure("rows")? == rows, "the backup holds other rows: {run}");
         ensure!(work.encoded >= rows, "{} rows of {rows} were read", work.encoded);
         balance.backed_up_again += work.encoded - rows;
         balance.backups = balance.backups + tally;
         let copy = format!("chaos_copy{round}");
         let words = ["restore", "chaos", "main", "--keyspace-as", &copy, "--parallel", "8"];
-        let (run, tally, work) = self.job(&words, usize::MAX).await.context("restore")?;
+        let (run, tally, work) = self.job(&words, EVENTS[1]).await.context("restore")?;
         ensure!(run.figure("rows")? == rows, "the restore wrote other rows: {run}");
         ensure!(work.written >= rows && work.encoded >= rows, "{work:?} of {rows} rows");
         balance.restored_again += work.written - rows;

@@ -45,13 +45,21 @@ impl Mark {
     }
 }
 
+/// How often a log says this.
+pub(crate) fn count(log: &str, says: &str) -> usize {
+    log.matches(&message(says)).count()
+}
+
 /// Log lines that say this.
 pub(crate) fn lines(log: &str, says: &str) -> Vec<Value> {
-    let said = log.lines().filter(|line| line.contains(says));
+    let message = message(says);
     // A line that a kill cut off is none.
-    said.filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|line| line["fields"]["message"] == says)
-        .collect()
+    log.lines().filter(|line| line.contains(&message)).filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+/// As it stands in a JSON line.
+fn message(says: &str) -> String {
+    format!("\"message\":\"{says}\"")
 }
 
 /// A field of the spans that a log line stands in.
