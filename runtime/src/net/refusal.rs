@@ -93,7 +93,8 @@ fn fault(error: &CertificateError, ca: &str) -> String {
         CertificateError::NotValidForName => "it is made for another name; call it by a name that it holds".to_owned(),
         CertificateError::NotValidForNameContext { expected, presented } => {
             let expected = expected.to_str();
-            let held = if presented.is_empty() { "no name".to_owned() } else { presented.join(", ") };
+            let held: Vec<&str> = presented.iter().map(|name| bare(name)).collect();
+            let held = if held.is_empty() { "no name".to_owned() } else { held.join(", ") };
             format!(
                 "it is made for {held}, not for {expected}; call it by a name that it holds, or have one made with \
                  {expected} among its subject alternative names"
@@ -101,6 +102,11 @@ fn fault(error: &CertificateError, ca: &str) -> String {
         }
         other => other.to_string(),
     }
+}
+
+/// `DnsName("a")` and `IpAddress(b)`, as rustls has them, as people write them.
+fn bare(name: &str) -> &str {
+    name.split_once('(').map_or(name, |(_, inner)| inner.trim_end_matches(')')).trim_matches('"')
 }
 
 /// What a peer said of the certificate that we showed, by the name of its alert (RFC 8446, 6.2).
