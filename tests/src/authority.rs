@@ -107,9 +107,17 @@ impl Authority {
     /// # Errors
     /// If its files can't be written.
     pub fn sign_fleet(&self) -> Result<()> {
-        self.sign("coordinator", &Wanted::server(&["localhost", "127.0.0.1", "::1"]))?;
+        self.sign_fleet_into(&self.directory)
+    }
+
+    /// The same, with files in another directory: that of an authority whose place this one takes.
+    ///
+    /// # Errors
+    /// If its files can't be written.
+    pub fn sign_fleet_into(&self, directory: &Path) -> Result<()> {
+        self.sign_into(directory, "coordinator", &Wanted::server(&["localhost", "127.0.0.1", "::1"]))?;
         for role in ["worker", "viewer", "operator", "admin"] {
-            self.sign(role, &Wanted::role(role))?;
+            self.sign_into(directory, role, &Wanted::role(role))?;
         }
         Ok(())
     }
@@ -139,20 +147,16 @@ impl Authority {
     /// # Errors
     /// If its files can't be written.
     pub fn sign(&self, name: &str, wanted: &Wanted<'_>) -> Result<Signed> {
-        self.sign_as(name, name, wanted)
+        self.sign_into(&self.directory, name, wanted)
     }
 
-    /// Signs a certificate whose files have another name than its holder.
-    ///
-    /// # Errors
-    /// If its files can't be written.
-    pub fn sign_as(&self, file: &str, holder: &str, wanted: &Wanted<'_>) -> Result<Signed> {
+    fn sign_into(&self, directory: &Path, name: &str, wanted: &Wanted<'_>) -> Result<Signed> {
         let hosts: Vec<String> = wanted.hosts.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(hosts).context("names of a certificate")?;
         if !wanted.unit.is_empty() {
             params.distinguished_name.push(DnType::OrganizationalUnitName, wanted.unit);
         }
-        params.distinguished_name.push(DnType::CommonName, holder);
+        params.distinguished_name.push(DnType::CommonName, name);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let today = SystemTime::now().duration_since(UNIX_EPOCH).context("it is after 1970")?.as_secs() / DAY;
         let day = |day: u64| rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(day * DAY);
@@ -164,10 +168,7 @@ impl Authority {
         (params.not_before, params.not_after) = (day(first), day(last));
         let key = KeyPair::generate().context("make a key")?;
         let certificate = params.signed_by(&key, &self.issuer).context("sign a certificate")?;
-        let signed = Signed {
-            cert: self.directory.join(format!("{file}.pem")),
-            key: self.directory.join(format!("{file}.key")),
-        };
+        let signed = Signed { cert: directory.join(format!("{name}.pem")), key: directory.join(format!("{name}.key")) };
         replace(&signed.cert, &certificate.pem())?;
         replace(&signed.key, &key.serialize_pem())?;
         Ok(signed)

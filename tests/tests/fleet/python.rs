@@ -41,6 +41,7 @@ fn flags(fleet: &Fleet<'_>, authority: &Authority, name: &str) -> Vec<String> {
 async fn submits_watches_and_cancels(t: TestContext) -> Result<()> {
     let cluster = t.cluster();
     let examples = Examples::prepare().await?;
+    large::keyspace(cluster, "snakes", 1).await?;
     large::many_partitions(cluster, "snakes", ROWS).await?;
     let bench = Workbench::new(cluster)?;
     let authority = Authority::of_fleet(&bench.path().join("certificates"))?;
