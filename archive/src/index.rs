@@ -14,7 +14,7 @@ use crate::{
     chunk,
     digest::{Identity, Sums},
     error::{Error, Result},
-    manifest::ObjectRecord,
+    manifest::{ObjectRecord, TableEntry},
     names,
 };
 
@@ -147,6 +147,29 @@ impl TableIndex {
             totals.add(chunk);
         }
         totals
+    }
+
+    /// What a manifest says of the table, once the index is stored as `index`. `stored_bytes_new` are the bytes that this
+    /// backup added to the repository.
+    #[must_use]
+    pub fn entry(&self, index: ObjectRecord, stored_bytes_new: u64) -> TableEntry {
+        let name = self.table.table.clone().unwrap_or_default();
+        let totals = self.totals();
+        TableEntry {
+            keyspace: name.keyspace,
+            table: name.table,
+            table_id: self.table.table_id.clone(),
+            fingerprint: self.table.fingerprint.clone(),
+            grid: self.grid,
+            index,
+            sums: totals.sums,
+            chunks: totals.chunks,
+            encoded_bytes: totals.encoded_bytes,
+            stored_bytes: totals.stored_bytes,
+            stored_bytes_new,
+            facts: totals.facts,
+            approximations: self.table.approximations.clone(),
+        }
     }
 
     /// As stored. Equal indexes of one backup give equal bytes. Blocking: some seconds for millions of chunks.

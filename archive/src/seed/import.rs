@@ -25,7 +25,6 @@ use crate::{
     manifest::{Cluster, Manifest, Options, TableEntry},
     repository::{ChunkAddress, Repository, blocking},
     schema::{SchemaDocument, SchemaKind, SchemaObject},
-    table::TableLayout,
 };
 
 /// What to import and how.
@@ -192,7 +191,7 @@ impl Import {
         }
         let found: Findings = found.ok_or_else(|| Error::internal("an import ended without an end"))?;
         warnings.extend(found.warnings(&layout));
-        let entry = publish(repository, id, table.clone(), &layout, grid, chunks).await?;
+        let entry = publish(repository, id, table.clone(), grid, chunks).await?;
         state.stage = Stage::Stored;
         told.tell(&state);
         Ok(entry)
@@ -214,7 +213,6 @@ async fn publish(
     repository: &Repository,
     id: &BackupId,
     mut table: v1::InspectedTable,
-    layout: &TableLayout,
     grid: Grid,
     chunks: Vec<v1::Chunk>,
 ) -> Result<TableEntry> {
@@ -224,24 +222,9 @@ async fn publish(
         column: String::new(),
         note: "cassandra-backup-tool keeps no times".to_owned(),
     }];
-    let (table_id, fingerprint) = (table.table_id.clone(), table.fingerprint.clone());
     let index = blocking(move || TableIndex::new(table, grid, true, chunks)).await?;
-    let totals = index.totals();
-    Ok(TableEntry {
-        index: repository.write_index(id, &index).await?,
-        keyspace: layout.keyspace.clone(),
-        table: layout.table.clone(),
-        table_id,
-        fingerprint,
-        grid,
-        sums: totals.sums,
-        chunks: totals.chunks,
-        encoded_bytes: totals.encoded_bytes,
-        stored_bytes: totals.stored_bytes,
-        stored_bytes_new,
-        facts: totals.facts,
-        approximations: index.table().approximations.clone(),
-    })
+    let object = repository.write_index(id, &index).await?;
+    Ok(index.entry(object, stored_bytes_new))
 }
 
 /// The schema without the tables that were not backed up, and what belongs to these.

@@ -145,14 +145,13 @@ impl Core {
 
 fn judge(job: &Job, now: Now, submission: &Submission, repeated: bool, window_ms: u64) -> Earlier {
     match job.record.state() {
-        JobState::Done if repeated => Earlier::Return,
-        JobState::Done | JobState::Cancelled => Earlier::Replace,
         JobState::Failed | JobState::Interrupted => {
             let young = now.unix_ms.saturating_sub(job.record.active_unix_ms) <= window_ms;
             if young && !submission.fresh && can_go_on(job) { Earlier::Revive } else { Earlier::Replace }
         }
         // A repeated call for a fresh start must not start over again.
         _ if submission.fresh && !(job.record.fresh && repeated) => Earlier::Replace,
+        // One that is done or was cancelled, too, however long ago: whoever gives a key again means that job.
         _ => Earlier::Return,
     }
 }

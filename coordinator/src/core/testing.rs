@@ -84,6 +84,10 @@ pub(crate) fn backup_spec() -> v1::BackupSpec {
     }
 }
 
+pub(crate) fn backup_job(spec: v1::BackupSpec) -> v1::JobSpec {
+    v1::JobSpec { work: Some(v1::job_spec::Work::Backup(spec)), ..v1::JobSpec::default() }
+}
+
 pub(crate) fn restore_spec() -> v1::RestoreSpec {
     v1::RestoreSpec {
         keyspaces: vec!["shop".into()],
@@ -256,7 +260,10 @@ impl Bench {
     }
 
     pub(crate) fn submit_spec(&mut self, key: &str, spec: v1::BackupSpec) -> String {
-        let spec = v1::JobSpec { work: Some(v1::job_spec::Work::Backup(spec)), ..v1::JobSpec::default() };
+        self.submit_job(key, backup_job(spec))
+    }
+
+    pub(crate) fn submit_job(&mut self, key: &str, spec: v1::JobSpec) -> String {
         self.submit(key, spec, false).expect("accepted").job.expect("a job").job_id
     }
 
@@ -271,14 +278,17 @@ impl Bench {
 
     /// A report that names the given leases.
     pub(crate) fn report(&mut self, worker: &str, leases: Vec<v1::LeaseProgress>) -> v1::AttendResponse {
-        let hello = v1::WorkerHello {
-            worker_id: worker.into(),
-            name: worker.into(),
-            slots: 8,
-            clusters: vec!["prod".into()],
-            ..v1::WorkerHello::default()
-        };
-        let report = v1::AttendRequest { hello: Some(hello), sequence: 1, leases, draining: false };
+        self.report_of(hello(worker), leases, false)
+    }
+
+    /// A report of a worker that is not like the others.
+    pub(crate) fn report_of(
+        &mut self,
+        hello: v1::WorkerHello,
+        leases: Vec<v1::LeaseProgress>,
+        draining: bool,
+    ) -> v1::AttendResponse {
+        let report = v1::AttendRequest { hello: Some(hello), sequence: 1, leases, draining };
         match self.ask(|reply| Event::Report(reply, report)) {
             Some(Answer::Attended(response)) => response,
             other => panic!("{other:?}"),
@@ -366,7 +376,12 @@ impl Bench {
 
     /// A backup up to its dump: the worker attends, the plan is made, the schema captured and found unchanged.
     pub(crate) fn dumping(&mut self, key: &str, worker: &str) -> String {
-        let job = self.submit_backup(key);
+        self.dumping_job(key, worker, backup_job(backup_spec()))
+    }
+
+    /// The same of a job as it is given. No other job may want the worker meanwhile.
+    pub(crate) fn dumping_job(&mut self, key: &str, worker: &str, spec: v1::JobSpec) -> String {
+        let job = self.submit_job(key, spec);
         self.attend(worker);
         self.act();
         for _ in 0..3 {
@@ -377,6 +392,45 @@ impl Bench {
         }
         job
     }
+
+    /// Pauses, resumes, cancels or updates a job.
+    pub(crate) fn change(&mut self, event: impl FnOnce(ReplyId) -> Event) -> Result<v1::Job, Failure> {
+        match self.ask(event) {
+            Some(Answer::Changed(job)) => Ok(*job),
+            Some(Answer::Refused(failure)) => Err(failure),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Backups of several tables of many shards that all dump, one after the other made ready and paused meanwhile.
+    pub(crate) fn all_dumping(&mut self, worker: &str, specs: Vec<v1::JobSpec>) -> Vec<String> {
+        let mut jobs = Vec::new();
+        for (number, spec) in specs.into_iter().enumerate() {
+            let job = self.dumping_job(&format!("k{number}"), worker, spec);
+            self.change(|reply| Event::Pause(reply, job.clone())).expect("paused");
+            jobs.push(job);
+        }
+        for job in &jobs {
+            self.change(|reply| Event::Resume(reply, job.clone())).expect("resumed");
+        }
+        jobs
+    }
+}
+
+/// A worker with eight slots that reaches the cluster.
+pub(crate) fn hello(worker: &str) -> v1::WorkerHello {
+    v1::WorkerHello {
+        worker_id: worker.into(),
+        name: worker.into(),
+        slots: 8,
+        clusters: vec!["prod".into()],
+        ..v1::WorkerHello::default()
+    }
+}
+
+/// The progress of a lease that has counted no row yet.
+pub(crate) fn renewal(assignment: &v1::Assignment) -> v1::LeaseProgress {
+    v1::LeaseProgress { lease: assignment.lease.clone(), ..v1::LeaseProgress::default() }
 }
 
 /// Everything that an assignment asks for, in one message: each segment `s` of a dump has one chunk of `s + 1` rows, but

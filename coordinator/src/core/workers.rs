@@ -194,7 +194,10 @@ impl Core {
         if let Some(worker) = self.workers.get_mut(&poll.worker) {
             worker.poll = None;
         }
-        out.answer(poll.reply, Answer::Leased(v1::LeaseResponse { assignments, probes, waited_ms: now.ms - poll.asked_ms }));
+        out.answer(
+            poll.reply,
+            Answer::Leased(v1::LeaseResponse { assignments, probes, waited_ms: now.ms - poll.asked_ms }),
+        );
     }
 
     /// What a worker is to read before it gets work.

@@ -61,27 +61,12 @@ async fn write_table(
 ) -> Result<TableEntry, Failure> {
     let stored_bytes_new = chunks.iter().filter(|chunk| !chunk.reused).map(|chunk| chunk.stored_bytes).sum();
     let name = table.table.clone().unwrap_or_default();
-    let (table_id, fingerprint) = (table.table_id.clone(), table.fingerprint.clone());
     let build = tasks.spawn_blocking(move || TableIndex::new(table, grid, values_only, chunks));
     let index = build.await.map_err(|_| {
         Failure::new(ErrorKind::Internal, format!("building the index of {} ended early", name.table))
     })??;
-    let totals = index.totals();
-    Ok(TableEntry {
-        index: repository.write_index(id, &index).await?,
-        keyspace: name.keyspace,
-        table: name.table,
-        table_id,
-        fingerprint,
-        grid,
-        sums: totals.sums,
-        chunks: totals.chunks,
-        encoded_bytes: totals.encoded_bytes,
-        stored_bytes: totals.stored_bytes,
-        stored_bytes_new,
-        facts: totals.facts,
-        approximations: index.table().approximations.clone(),
-    })
+    let object = repository.write_index(id, &index).await?;
+    Ok(index.entry(object, stored_bytes_new))
 }
 
 fn options(spec: &v1::BackupSpec) -> Options {

@@ -311,31 +311,6 @@ fn a_grant_that_reached_nobody_goes_back_at_once() {
 }
 
 #[test]
-fn a_rate_is_shared_among_the_slots_that_work() {
-    let mut bench = Bench::fleet();
-    let spec = v1::BackupSpec { rows_per_second_max: 80, ..crate::core::testing::backup_spec() };
-    bench.submit_spec("k", spec);
-    bench.attend("a");
-    bench.act();
-    assert_eq!(bench.lease_one("a").allowance.expect("one").rows_per_second_max, 80, "the only assignment");
-    let mut bench = Bench::fleet();
-    bench.submit_spec("k", v1::BackupSpec { rows_per_second_max: 80, ..crate::core::testing::backup_spec() });
-    bench.attend("a");
-    bench.act();
-    let inspect = bench.lease_one("a");
-    let request = bench.whole("a", &inspect);
-    bench.complete(request).expect("accepted");
-    bench.act();
-    assert!(
-        bench
-            .lease("a", 8)
-            .iter()
-            .all(|assignment| assignment.allowance.as_ref().expect("one").rows_per_second_max == 10),
-        "eight slots"
-    );
-}
-
-#[test]
 fn no_more_tables_are_open_than_asked_for() {
     let mut bench = Bench::fleet();
     bench.cluster.tables = (0..5_u64).map(|n| table(&format!("t{n}"), (64 << 20) + n)).collect();

@@ -67,7 +67,7 @@ fn a_key_that_names_another_job_is_refused() {
 }
 
 #[test]
-fn a_done_job_is_returned_to_a_repeated_call_and_followed_by_a_new_one_later() {
+fn a_job_that_is_done_stays_the_job_of_its_key_until_a_fresh_start() {
     let mut bench = Bench::fleet();
     let job = bench.submit_backup("k");
     bench.attend("a");
@@ -75,8 +75,9 @@ fn a_done_job_is_returned_to_a_repeated_call_and_followed_by_a_new_one_later() {
     bench.act();
     assert_eq!(bench.job(&job).state(), JobState::Done);
     assert_eq!(id(&bench.submit("k", spec(), false).expect("accepted")), job);
-    bench.pass_s(60);
-    let later = bench.submit("k", spec(), false).expect("accepted");
+    bench.pass_s(3600);
+    assert_eq!(id(&bench.submit("k", spec(), false).expect("accepted")), job);
+    let later = bench.submit("k", spec(), true).expect("accepted");
     assert_ne!(id(&later), job);
     assert_ne!(later.job.expect("a job").backup_id, bench.job(&job).backup_id);
 }
