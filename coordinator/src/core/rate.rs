@@ -44,12 +44,12 @@ impl Rate {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a speed that is shown to people")]
+#[allow(clippy::cast_precision_loss)] // a speed that is shown to people
 fn float(number: u64) -> f64 {
     number as f64
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a speed is not negative; `as` saturates")]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a speed is not negative, and `as` saturates
 fn whole(speed: f64) -> u64 {
     speed.round() as u64
 }
