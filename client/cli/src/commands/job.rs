@@ -139,7 +139,7 @@ fn shown(job: &Job) -> Vec<String> {
         format!("work        {} of {}{into}, cluster {}", subject.work, subject.what(), subject.cluster),
         format!("repository  {}", subject.repository),
         format!("backup      {}", if job.backup_id.is_empty() { "-" } else { &job.backup_id }),
-        format!("state       {} {}", state::word(job.state()), job.stage),
+        format!("state       {}", standing(job)),
         format!("submitted   {}", moment(job.submitted_unix_ms)),
         format!("started     {}", moment(job.started_unix_ms)),
         format!("finished    {}", moment(job.finished_unix_ms)),
@@ -164,6 +164,12 @@ fn shown(job: &Job) -> Vec<String> {
         lines.extend(fidelity::report(job.tables.iter().map(|table| (table_name(job, table), Fidelity::of(table)))));
     }
     lines
+}
+
+/// State and stage, without saying one word twice.
+fn standing(job: &Job) -> String {
+    let state = state::word(job.state());
+    if job.stage.starts_with(state) { job.stage.clone() } else { format!("{state}: {}", job.stage) }
 }
 
 #[cfg(test)]
@@ -210,13 +216,15 @@ mod tests {
         assert_eq!(lines[0].split_whitespace().nth(5), Some("%"), "{lines:?}");
         assert!(lines[1].contains("running  50%"), "{lines:?}");
         assert_eq!(listed(&[]), ["no jobs"]);
+        let paused = Job { state: JobState::Paused.into(), stage: "paused while dumping".into(), ..job() };
+        assert_eq!(standing(&paused), "paused while dumping");
     }
 
     #[test]
     fn a_job_is_shown_with_limits_workers_trace_and_its_table() {
         let text = shown(&job()).join("\n");
         for line in [
-            "state       running dumping",
+            "state       running: dumping",
             "limits      priority normal, polite, at most 9,000 rows/s",
             "at work     2 ranges at 1 worker",
             "stored      7 B in 2 new chunks; 0 chunks reused",

@@ -16,6 +16,8 @@ use crate::requests::Subject;
 
 /// Characters of the bar.
 const BAR_CHARS: usize = 20;
+/// Lines of what a job says of itself.
+const STAGE_LINES_MAX: usize = 3;
 /// Columns in the order in which they are given up where the terminal is too narrow.
 const GIVEN_UP: [&str; 4] = [">encoded", ">retries", ">failures", ">rows/s"];
 /// The table's columns; `>`: aligned to the right.
@@ -25,11 +27,11 @@ const HEADERS: [&str; 9] = ["table", "state", ">%", ">rows", ">encoded", ">rows/
 pub(crate) fn live(job: &Job, rows_max: usize, columns_max: usize) -> Vec<String> {
     let totals = Totals::of(job);
     let mut lines = vec![headline(job), progress(job, &totals)];
-    lines.extend(workers(job));
-    lines.push(format!("  {}", job.stage));
-    // Its header and its total are the least of a table that says anything.
-    let left = rows_max.saturating_sub(lines.len() + 2);
-    if !job.tables.is_empty() && left >= 3 {
+    lines.push(workers(job));
+    lines.extend(wrapped(&job.stage, columns_max));
+    // Header, one table, the number of the others, and the total are the least that says anything.
+    let left = rows_max.saturating_sub(lines.len() + 1);
+    if !job.tables.is_empty() && left >= 4 {
         lines.push(String::new());
         lines.extend(fitted(job, left, columns_max));
     }
@@ -125,14 +127,27 @@ fn bar(fraction: f64) -> String {
     format!("{:<BAR_CHARS$}", format!("{}{tip}", "━".repeat(full)))
 }
 
-/// Who works, and how it is limited. A job in this process has one worker, of which there is nothing to say.
-fn workers(job: &Job) -> Option<String> {
-    let limited = job.spec.as_ref().map(Limits::of).unwrap_or_default() != Limits::default();
-    if job.leases == 0 && !limited {
-        return None;
-    }
+/// Who works, and how it is limited.
+fn workers(job: &Job) -> String {
     let at_work = plural(job.workers.into(), "worker");
-    Some(format!("  {} at {at_work}; {}", plural(job.leases.into(), "range"), limits(job)))
+    format!("  {} at {at_work}; {}", plural(job.leases.into(), "range"), limits(job))
+}
+
+/// What happens now, over a few lines: why a job waits is the last it says.
+fn wrapped(stage: &str, columns_max: usize) -> Vec<String> {
+    let mut lines = vec![String::from(" ")];
+    for word in stage.split_whitespace() {
+        let line = lines.last().map_or(0, |line| line.chars().count());
+        let full = line + 1 + word.chars().count() > columns_max && line > 1;
+        if full && lines.len() < STAGE_LINES_MAX {
+            lines.push(String::from(" "));
+        }
+        if let Some(line) = lines.last_mut() {
+            line.push(' ');
+            line.push_str(word);
+        }
+    }
+    lines
 }
 
 /// A line of the table.

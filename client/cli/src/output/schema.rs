@@ -124,10 +124,9 @@ fn every_record_of_the_code_has_a_sample() {
         paths(line["type"].as_str().expect("a type"), &line, "", &mut fields);
         printed.extend(fields.iter().map(|path| path.rsplit('.').next().unwrap_or_default().to_owned()));
     }
-    let missing: Vec<String> = serialized(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")))
-        .into_iter()
-        .filter(|f| !printed.contains(f))
-        .collect();
+    let records = serialized(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")));
+    assert!(records.len() > 100, "the source is read no more: {records:?}");
+    let missing: Vec<String> = records.into_iter().filter(|field| !printed.contains(field)).collect();
     assert!(missing.is_empty(), "fields of records of which no sample is printed: {missing:?}");
 }
 
@@ -158,6 +157,5 @@ fn serialized(directory: &Path) -> Vec<String> {
             }
         }
     }
-    assert!(!names.is_empty(), "no record found");
     names
 }

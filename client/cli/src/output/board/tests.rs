@@ -53,11 +53,11 @@ running  backup of keyspace shop, cluster prod  (20261122T145053Z-7k3f)
   3 ranges at 2 workers; priority normal, polite
   dumping, 1 of 3 tables done
 
-table        state      %   rows  encoded  rows/s   left  retries  failures
-orders       running  25%  1,000  1.0 MiB     500   48 s        2         1
-carts        waiting  25%  1,000  1.0 MiB       -      -        0         0
-items        done    100%  1,000  1.0 MiB       -      -        0         0
-total (1/3)  running  33%  3,000  3.0 MiB     500  1 min        2         1";
+table        state       %   rows  encoded  rows/s   left  retries  failures
+orders       running   25%  1,000  1.0 MiB     500   48 s        2         1
+carts        waiting   25%  1,000  1.0 MiB       -      -        0         0
+items        done     100%  1,000  1.0 MiB       -      -        0         0
+total (1/3)  running   33%  3,000  3.0 MiB     500  1 min        2         1";
     assert_eq!(live(&job, 40, 120).join("\n"), want);
 }
 
@@ -95,7 +95,7 @@ fn several_keyspaces_have_a_line_each_with_their_sums() {
         starts,
         ["table", "users (0/2)", "  names", "  mails", "shop (2/2)", "  items", "  orders", "total (2/4)"]
     );
-    assert!(lines[4].contains("done    100%  2,000"), "{lines:#?}");
+    assert!(lines[4].contains("done     100%  2,000"), "{lines:#?}");
     // Where they don't fit, no keyspace stands there without a table.
     let lines: Vec<String> = live(&job, 12, 100).into_iter().skip(5).collect();
     let starts: Vec<&str> = lines.iter().map(|line| line.split("  ").find(|s| !s.is_empty()).unwrap_or("")).collect();
@@ -137,7 +137,7 @@ fn a_job_that_is_read_back_counts_segments() {
     let job = Job { state: JobState::Verifying.into(), ..job(vec![table]) };
     let lines = live(&job, 40, 120);
     assert!(lines[1].contains("25%  4 of 16 segments"), "{lines:#?}");
-    assert!(lines[6].starts_with("orders       running  25%"), "{lines:#?}");
+    assert!(lines[6].starts_with("orders       running    25%"), "{lines:#?}");
 }
 
 #[test]
@@ -145,4 +145,20 @@ fn a_bar_is_full_only_when_all_is_done() {
     assert_eq!(bar(1.0), "━".repeat(BAR_CHARS));
     assert_eq!(bar(0.0).chars().count(), BAR_CHARS);
     assert!(bar(0.99).ends_with('╸'));
+}
+
+#[test]
+fn what_a_job_waits_for_is_told_whole_where_a_few_lines_hold_it() {
+    let mut job = job(vec![]);
+    job.stage = "reading tables; waiting: no host of the cluster can be reached: 10.0.0.1:9042 (refused)".into();
+    let lines = live(&job, 40, 40);
+    let told = ["  reading tables; waiting: no host of the", "  cluster can be reached: 10.0.0.1:9042", "  (refused)"];
+    assert_eq!(lines[3..], told);
+    job.stage = "word ".repeat(100);
+    let lines = live(&job, 40, 40);
+    assert_eq!(lines.len(), 3 + STAGE_LINES_MAX);
+    assert!(lines[5].ends_with('…') && lines.iter().all(|line| line.chars().count() <= 40), "{lines:#?}");
+    // A job that says nothing keeps its line, so that the board does not jump.
+    job.stage.clear();
+    assert_eq!(live(&job, 40, 40).len(), 4);
 }
