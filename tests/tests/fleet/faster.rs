@@ -25,7 +25,7 @@ const PUT_TIME: Duration = Duration::from_millis(300);
 /// Rows of the table, of 2 kB each: some segments of 4 MiB and more.
 const ROWS: u64 = 6_000;
 /// Rows a chunk.
-const CHUNK_ROWS: u64 = 150;
+const CHUNK_ROWS: u64 = 250;
 
 async fn two_workers_are_faster_than_one(t: TestContext) -> Result<()> {
     let cluster = t.cluster();

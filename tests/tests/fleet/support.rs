@@ -30,7 +30,7 @@ pub(crate) const MANY: &str = "fleet_many";
 /// Tables of [`MANY`].
 pub(crate) const MANY_TABLES: u64 = 24;
 /// Rows of each of them.
-pub(crate) const MANY_ROWS: u64 = 3_500;
+pub(crate) const MANY_ROWS: u64 = 2_500;
 
 /// Makes the keyspace [`FEW`] unless an earlier test of this run did.
 pub(crate) async fn few(cluster: &TestCluster) -> Result<()> {
@@ -167,6 +167,8 @@ pub(crate) struct Look {
     pub(crate) at: f64,
     /// As they were asked for.
     pub(crate) jobs: Vec<v1::Job>,
+    /// Of all jobs on all clusters, at one moment.
+    pub(crate) leases: u64,
 }
 
 /// Jobs looked at five times a second, and when that was.
@@ -185,7 +187,9 @@ impl Looks {
         while begun.elapsed() < time {
             let at = begun.elapsed().as_secs_f64();
             let asked = jobs.iter().map(|id| client.get(id));
-            looks.push(Look { at, jobs: futures::future::try_join_all(asked).await? });
+            let jobs = futures::future::try_join_all(asked).await?;
+            let leases = client.clusters().await?.iter().map(|cluster| u64::from(cluster.leases)).sum();
+            looks.push(Look { at, jobs, leases });
             tokio::time::sleep(2 * LOOK_EVERY).await;
         }
         Ok(Self { from_unix_ms, to_unix_ms: unix_ms(), looks })
