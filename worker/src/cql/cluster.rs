@@ -83,7 +83,7 @@ impl Cluster {
     pub async fn connect(profile: &ClusterProfile) -> Result<Self> {
         profile.validate()?;
         let points = profile.contact_points()?;
-        let session = match connect::open(profile, &points).await {
+        let session = match connect::open(profile, &points, &points).await {
             Ok(session) => session,
             Err(error) => return Err(connect::diagnose(profile, &points, error).await),
         };

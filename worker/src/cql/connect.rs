@@ -40,7 +40,8 @@ pub(crate) fn execution_profile(
     }
 }
 
-pub(crate) async fn open(profile: &ClusterProfile, points: &[String]) -> Result<Session> {
+/// A session with the nodes that `points` lead to. Certificates may be made for any of `names`, as `host:port`.
+pub(crate) async fn open(profile: &ClusterProfile, points: &[String], names: &[String]) -> Result<Session> {
     let connections = NonZeroUsize::new(CONNECTIONS_PER_NODE).expect("four");
     let mut builder = SessionBuilder::new()
         .known_nodes(points)
@@ -55,7 +56,7 @@ pub(crate) async fn open(profile: &ClusterProfile, points: &[String]) -> Result<
         builder = builder.user(username, password.reveal());
     }
     if let Some(settings) = &profile.tls {
-        builder = builder.tls_context(Some(tls::client_config(settings, points)?));
+        builder = builder.tls_context(Some(tls::client_config(settings, names)?));
     }
     match tokio::time::timeout(SESSION_TIMEOUT, Box::pin(builder.build())).await {
         Ok(session) => session.map_err(|e| Error::of_session("connecting", &e)),
@@ -69,10 +70,10 @@ pub(crate) async fn diagnose(profile: &ClusterProfile, points: &[String], error:
         return error;
     }
     let attempts = points.iter().map(|point| async move {
-        let failure = open(profile, std::slice::from_ref(point)).await.err();
+        let failure = open(profile, std::slice::from_ref(point), points).await.err();
         (point, failure)
     });
-    let mut causes = Vec::new();
+    let (mut causes, mut advice) = (Vec::new(), None);
     for (point, failure) in futures::future::join_all(attempts).await {
         let Some(failure) = failure else { continue };
         if failure.reason() == Reason::LoginRefused {
@@ -80,10 +81,16 @@ pub(crate) async fn diagnose(profile: &ClusterProfile, points: &[String], error:
         }
         let text = failure.to_string();
         let why = text.strip_prefix("connecting failed: ").unwrap_or(&text);
+        advice = advice.or_else(|| profile.tls.as_ref().and_then(|_| tls::advice(why)));
         causes.push(format!("{point} ({})", why.split(';').next().unwrap_or(why)));
     }
     if causes.is_empty() {
         return error;
+    }
+    if let Some(advice) = advice {
+        // Waiting makes no certificate another one.
+        let message = format!("no host of the cluster can be reached: {}; {advice}", causes.join(", "));
+        return Error::invalid(message).caused_by(error);
     }
     Error::unavailable(format!(
         "no host of the cluster can be reached: {}; check that the nodes are up, that --port is their CQL port, and the firewall",

@@ -131,6 +131,26 @@ impl ServerCertVerifier for NodeVerifier {
     }
 }
 
+/// What to do about a connection that failed for a certificate, by what the driver tells of it: a text.
+pub(crate) fn advice(why: &str) -> Option<&'static str> {
+    let says = |words: &[&str]| words.iter().any(|word| why.contains(word));
+    Some(if says(&["not valid for name"]) {
+        "the node's certificate is made for another name: give a name that it holds among --hosts, have one made for the \
+         node's address, or give --ssl-no-verify to check nothing"
+    } else if says(&["UnknownIssuer", "BadSignature", "CaUsedAsEndEntity"]) {
+        "no authority in the file of --ca-cert signed the node's certificate: give the authority that did"
+    } else if says(&["certificate expired", "CertExpired", "invalid peer certificate: Expired"]) {
+        "the node's certificate has expired: renew it there, or give --ssl-no-verify to check nothing"
+    } else if says(&["invalid peer certificate"]) {
+        "check the node's certificate and --ca-cert"
+    } else if says(&["received fatal alert", "broke during the handshake"]) {
+        "the node refused the connection's TLS: if it wants to see a certificate, give --client-cert and --client-key of \
+         one that an authority signed whom the node trusts, and that has not expired"
+    } else {
+        return None;
+    })
+}
+
 fn is_other_name(error: &TlsError) -> bool {
     matches!(
         error,
@@ -195,6 +215,15 @@ mod tests {
         let settings = TlsSettings { ca_cert: Some("/nowhere/ca.pem".into()), ..TlsSettings::default() };
         let error = client_config(&settings, &[]).expect_err("no file").to_string();
         assert!(error.contains("/nowhere/ca.pem"), "{error}");
+    }
+
+    #[test]
+    fn a_certificate_that_does_not_fit_comes_with_what_to_do() {
+        let name = "invalid peer certificate: certificate not valid for name \"10.0.0.1\"";
+        assert!(advice(name).is_some_and(|told| told.contains("--hosts")));
+        assert!(advice("invalid peer certificate: UnknownIssuer").is_some_and(|told| told.contains("--ca-cert")));
+        assert!(advice("received fatal alert: BadCertificate").is_some_and(|told| told.contains("--client-cert")));
+        assert_eq!(advice("connection refused"), None);
     }
 
     #[test]
