@@ -22,6 +22,8 @@ mod owner;
 mod plan;
 mod record;
 mod repository;
+#[cfg(test)]
+mod scale;
 pub mod settings;
 #[cfg(test)]
 mod sim;
