@@ -106,9 +106,9 @@ pub(crate) async fn execute(context: Context, mut assignment: v1::Assignment) ->
         Work::Inspect(work) => inspect::inspect(&context, &assignment, work).await,
         Work::Capture(work) => schema::capture(&context, &assignment, work).await,
         Work::Apply(work) => schema::apply(&context, &assignment, work).await,
-        Work::Dump(work) => Box::pin(dump::dump(&context, &assignment, work)).await,
-        Work::Restore(work) => Box::pin(restore::restore(&context, &assignment, work)).await,
-        Work::Verify(work) => Box::pin(verify::verify(&context, &assignment, work)).await,
+        Work::Dump(work) => Box::pin(dump::dump(&context, &assignment, work)).await.map_err(of_a_lagging_node),
+        Work::Restore(work) => Box::pin(restore::restore(&context, &assignment, work)).await.map_err(of_a_lagging_node),
+        Work::Verify(work) => Box::pin(verify::verify(&context, &assignment, work)).await.map_err(of_a_lagging_node),
     }
 }
 
@@ -133,6 +133,17 @@ pub(crate) fn table_of(assignment: &v1::Assignment) -> String {
     name.map(|name| format!("{}.{}", name.keyspace, name.table)).unwrap_or_default()
 }
 
+/// The tables of a running job stand there: a node that knows none of them was down when they were made and has not heard
+/// of them yet. That is worth further attempts; where a table was dropped, the last of them fails the job by its name.
+fn of_a_lagging_node(failure: Failure) -> Failure {
+    let unknown = ["does not exist", "unconfigured table"].iter().any(|text| failure.message.contains(text));
+    if failure.kind != ErrorKind::Invalid || !unknown {
+        return failure;
+    }
+    let message = format!("{}; or a node that was down when it was made does not know it yet", failure.message);
+    Failure::new(ErrorKind::Unavailable, message)
+}
+
 /// The error of a blocking task that did not end by itself.
 #[allow(clippy::needless_pass_by_value)] // the shape that map_err asks for
 pub(crate) fn broken_task(error: tokio::task::JoinError) -> Failure {
@@ -140,5 +151,20 @@ pub(crate) fn broken_task(error: tokio::task::JoinError) -> Failure {
         crate::link::abandoned()
     } else {
         Failure::new(ErrorKind::Internal, format!("a defect: an encoding thread panicked ({error})"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_that_a_node_does_not_know_is_asked_for_again() {
+        let told = |kind, message: &str| of_a_lagging_node(Failure::new(kind, message)).kind;
+        for text in ["the server rejects it: table t does not exist", "the server rejects it: unconfigured table t"] {
+            assert_eq!(told(ErrorKind::Invalid, text), ErrorKind::Unavailable);
+        }
+        assert_eq!(told(ErrorKind::Invalid, "the server rejects it: Batch too large"), ErrorKind::Invalid);
+        assert_eq!(told(ErrorKind::Corrupt, "the object does not exist"), ErrorKind::Corrupt);
     }
 }

@@ -138,7 +138,12 @@ impl Fleet for Server {
 
     async fn complete(&self, request: Request<v1::CompleteRequest>) -> Result<Response<v1::CompleteResponse>, Status> {
         let mut answers = self.fake.answers.subscribe();
-        answers.wait_for(|answers| *answers).await.map_err(|_| Status::unavailable("gone"))?;
+        let answered = async { answers.wait_for(|answers| *answers).await.is_ok() };
+        tokio::select! {
+            biased;
+            () = self.gone.cancelled() => return Err(Status::unavailable("gone")),
+            _ = answered => {}
+        }
         let request = request.into_inner();
         let epoch = request.lease.map_or(0, |lease| lease.epoch);
         self.fake.said(|said| {
@@ -262,13 +267,11 @@ impl Bench {
     }
 
     /// Gives work out and waits until its first piece is told, which is not answered.
-    async fn hold_work(&self, segments: u64) {
+    async fn hold_work(&self, epoch: u64, segments: u64) {
         self.fake.answers.send_replace(false);
-        let work = self.work(1, segments);
+        let work = self.work(epoch, segments);
         self.fake.said(|said| said.work.push(work));
-        self.fake
-            .until("the lease is reported", |said| said.reports.iter().any(|report| !report.leases.is_empty()))
-            .await;
+        self.fake.until("the lease is reported", |said| said.reports.iter().any(|report| names(report, epoch))).await;
     }
 
     async fn end(self) {
@@ -283,6 +286,10 @@ fn lease(epoch: u64) -> v1::LeaseId {
     v1::LeaseId { assignment_id: "job-1".into(), epoch }
 }
 
+fn names(report: &v1::AttendRequest, epoch: u64) -> bool {
+    report.leases.iter().any(|progress| progress.lease == Some(lease(epoch)))
+}
+
 fn last_report(said: &Said) -> &v1::AttendRequest {
     said.reports.last().expect("it has reported")
 }
@@ -293,7 +300,7 @@ async fn work_is_done_piece_by_piece_and_drains_by_order() {
     bench.fake.said(|said| said.work.push(bench.work(1, 3)));
     bench.fake.until("all pieces are told", |said| said.completed == [(1, 0), (1, 1), (1, 2)]).await;
 
-    bench.hold_work(2).await;
+    bench.hold_work(2, 2).await;
     bench.fake.said(|said| said.drain = true);
     bench.fake.until("it says that it drains", |said| last_report(said).draining).await;
     bench.fake.said(|said| said.drain = false);
@@ -316,7 +323,7 @@ async fn work_is_done_piece_by_piece_and_drains_by_order() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_is_told_to_stop_returns_its_leases_though_its_work_hangs() {
     let bench = Bench::start().await;
-    bench.hold_work(2).await;
+    bench.hold_work(1, 2).await;
     let fake = bench.fake.clone();
     bench.end().await;
     fake.said(|said| {
@@ -329,7 +336,7 @@ async fn a_worker_that_is_told_to_stop_returns_its_leases_though_its_work_hangs(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_stops_although_its_coordinator_is_gone() {
     let bench = Bench::start().await;
-    bench.hold_work(2).await;
+    bench.hold_work(1, 2).await;
     let Bench { serving, shutdown, worker, .. } = bench;
     serving.kill().await;
     shutdown.cancel();
@@ -339,7 +346,7 @@ async fn a_worker_stops_although_its_coordinator_is_gone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn work_goes_on_under_its_lease_when_the_coordinator_comes_back() {
     let mut bench = Bench::start().await;
-    bench.hold_work(3).await;
+    bench.hold_work(1, 3).await;
     let before = bench.fake.said(|said| said.reports.len());
     bench.serving.kill().await;
     tokio::time::sleep(Duration::from_millis(700)).await;
@@ -355,10 +362,11 @@ async fn work_goes_on_under_its_lease_when_the_coordinator_comes_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_stood_still_beyond_its_lease_tells_nothing_more() {
     let bench = Bench::start().await;
-    bench.hold_work(3).await;
+    bench.hold_work(1, 3).await;
     bench.clock.1.store(TTL_MS, Ordering::SeqCst);
     bench.fake.answers.send_replace(true);
     bench.fake.until("it no longer names the lease", |said| last_report(said).leases.is_empty()).await;
+    tokio::time::sleep(Duration::from_millis(500)).await; // a poll of before ends
     // at most the piece that was under way when it stood still
     bench.fake.said(|said| {
         assert!(said.completed.len() <= 1, "{:?}", said.completed);
@@ -371,28 +379,17 @@ async fn a_process_that_stood_still_beyond_its_lease_tells_nothing_more() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_lease_is_abandoned_and_a_later_one_of_the_same_work_is_not() {
     let bench = Bench::start().await;
-    bench.hold_work(2).await;
+    bench.hold_work(1, 2).await;
     bench.fake.said(|said| said.work.push(bench.work(2, 2)));
-    bench
-        .fake
-        .until("the later lease is held", |said| {
-            last_report(said).leases.iter().any(|progress| progress.lease == Some(lease(2)))
-        })
-        .await;
+    bench.fake.until("the later lease is held", |said| names(last_report(said), 2)).await;
     bench.fake.said(|said| said.lost.push(lease(1)));
     bench.fake.answers.send_replace(true);
     bench.fake.until("the later lease's work is done", |said| said.completed.contains(&(2, 1))).await;
     bench.fake.said(|said| said.lost.push(lease(3)));
     bench.fake.answers.send_replace(false);
     bench.fake.said(|said| said.work.push(bench.work(3, 2)));
-    bench
-        .fake
-        .until("a lost lease is given up", |said| {
-            let held =
-                |report: &v1::AttendRequest| report.leases.iter().any(|progress| progress.lease == Some(lease(3)));
-            said.reports.iter().any(held) && !held(last_report(said))
-        })
-        .await;
+    let given_up = |said: &Said| said.reports.iter().any(|report| names(report, 3)) && !names(last_report(said), 3);
+    bench.fake.until("a lost lease is given up", given_up).await;
     bench.fake.said(|said| assert!(!said.completed.iter().any(|(epoch, _)| *epoch == 3)));
     bench.end().await;
 }

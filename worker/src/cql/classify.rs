@@ -191,12 +191,13 @@ fn of_database(error: &DbError, text: &str, values: Values) -> (Reason, String) 
 }
 
 /// Texts of the server that name sizes, tables and settings, never a value.
-const TEXTS_WITHOUT_VALUES: [&str; 9] = [
+const TEXTS_WITHOUT_VALUES: [&str; 10] = [
     "Batch too large",
     "Undefined column name",
     "Unknown identifier",
     "unconfigured table",
     "table ",
+    "keyspace ",
     "Operation failed",
     "Operation timed out",
     "Cannot achieve consistency level",

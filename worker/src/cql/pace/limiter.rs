@@ -6,8 +6,9 @@ use std::time::Duration;
 /// Time that may be made up for where one came late: without it, what timers and busy cores are late by would add up.
 const CREDIT: f64 = 0.1;
 
-/// The part of a second that one page may take.
-const SHARE: f64 = 0.1;
+/// The part of a second that one page may take: short enough for an even rate, long enough that a reader whose pages are
+/// slow still comes to it.
+const SHARE: f64 = 0.25;
 
 /// Longest wait that is told at once; whoever waits asks again then.
 const WAIT_MAX: f64 = 60.0;
@@ -167,7 +168,7 @@ mod tests {
         let mut limiter = Limiter::default();
         assert_eq!(limiter.share(), Share { rows: u64::MAX, bytes: u64::MAX });
         limiter.set(Duration::ZERO, 100, 1000);
-        assert_eq!(limiter.share(), Share { rows: 10, bytes: 100 });
+        assert_eq!(limiter.share(), Share { rows: 25, bytes: 250 });
         limiter.take(Duration::ZERO, Cost { rows: 100, bytes: 3000 });
         assert_eq!(limiter.wait(Duration::ZERO), 3 * SECOND);
         limiter.correct(Duration::ZERO, Cost { rows: 100, bytes: 3000 }, Cost { rows: 200, bytes: 10 });

@@ -156,8 +156,9 @@ async fn many_small_batches_come_to_the_rate_and_none_starves() {
 async fn a_rate_holds_in_real_time_too() {
     let pace = Pace::new(&full(4000, 0), TokioClock::new());
     let rows = read_by(4, &pace, 2 * SECOND, Duration::from_millis(3), 1.0).await;
-    assert!(rows <= 9200, "{rows} rows in two seconds where 8,000 are allowed");
-    assert!(rows >= 2000, "{rows} rows in two seconds where 8,000 are allowed");
+    // a page more, a quarter of a second's, and what may be made up for
+    assert!(rows <= 9500, "{rows} rows in two seconds where 8,000 are allowed");
+    assert!(rows >= 1000, "{rows} rows in two seconds where 8,000 are allowed");
 }
 
 #[tokio::test]
