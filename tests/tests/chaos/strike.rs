@@ -33,13 +33,6 @@ impl Tally {
         self.killed_workers + self.stopped_workers + self.killed_coordinators + self.stopped_coordinators
     }
 
-    /// Workers whose leases may have been lost: one a kill or stop, all of them where nobody reached the coordinator for
-    /// longer than two thirds of the TTL.
-    pub(crate) fn workers_hit(&self, workers: u64) -> u64 {
-        let all = self.stopped_coordinators + self.strandings + self.hold_ups;
-        self.killed_workers + self.stopped_workers + all * workers
-    }
-
     /// # Errors
     /// If a kind of event never happened.
     pub(crate) fn ensure_every_kind(&self) -> Result<()> {

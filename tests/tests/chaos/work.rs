@@ -13,12 +13,16 @@ pub(crate) const ENCODED: &str = "a page is encoded";
 pub(crate) const STORED: &str = "a chunk is stored";
 /// The database acknowledged rows of a restore.
 pub(crate) const WRITTEN: &str = "rows are acknowledged";
+/// A worker gives up what it was doing.
+pub(crate) const LOST: &str = "lease lost, work abandoned";
 
 /// Rows that were worked on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Work {
     pub(crate) encoded: u64,
     pub(crate) written: u64,
+    /// Leases that workers gave up since they could not renew them, or were told so.
+    pub(crate) leases_lost: u64,
 }
 
 /// Places in the logs of all workers.
@@ -40,6 +44,7 @@ impl Mark {
             let text = String::from_utf8_lossy(bytes.get(*from..).unwrap_or_default());
             work.encoded += rows_of(&text, ENCODED);
             work.written += rows_of(&text, WRITTEN);
+            work.leases_lost += count(&text, LOST) as u64;
         }
         Ok(work)
     }

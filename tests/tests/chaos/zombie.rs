@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::plan::{LEASE_TTL, STOPPED_FOR};
 use crate::tables;
-use crate::work::{STORED, WRITTEN, count, lines, span_field};
+use crate::work::{LOST, STORED, WRITTEN, count, lines, span_field};
 
 /// Whatever is waited for comes by then, or never.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -26,9 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const JOB_MAX: Duration = Duration::from_secs(180);
 /// Rows of each of six tables.
 const ROWS: i32 = 2_000;
-/// What the coordinator says of a stale completion, and the worker of a lease that is gone.
+/// What the coordinator says of a stale completion.
 const REFUSED: &str = "refused a completion of a lease that has ended";
-const LOST: &str = "lease lost, work abandoned";
 /// Restores whose worker comes back from the dead, in the short form and in the long one.
 const RESTORES: [u32; 2] = [2, 25];
 
