@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use prost::Message;
-use ringvault_proto::error::ErrorKind;
+use ringvault_proto::{error::ErrorKind, v1};
 use rusqlite::{Connection, ErrorCode, Transaction, params};
 
 use crate::{
@@ -159,7 +159,12 @@ impl Store {
         for change in changes {
             apply(&transaction, change).map_err(failed)?;
         }
-        transaction.commit().map_err(failed)
+        transaction.commit().map_err(failed)?;
+        if changes.iter().any(erases) {
+            // The log that is written ahead still holds what was erased, until it is merged and cut.
+            self.0.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(failed)?;
+        }
+        Ok(())
     }
 
     /// The version that it was made with.
@@ -186,6 +191,14 @@ impl From<rusqlite::Error> for SetUp {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sqlite(error)
     }
+}
+
+/// Whether a change takes a partition key away, which is a value of the database.
+fn erases(change: &Change) -> bool {
+    let Change::PutJob(record) = change else { return false };
+    let work = record.spec.as_ref().and_then(|spec| spec.work.as_ref());
+    record.finished_unix_ms != 0
+        && matches!(work, Some(v1::job_spec::Work::Restore(spec)) if spec.partition_key.is_some())
 }
 
 fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
