@@ -124,7 +124,7 @@ async fn nodes_are_known_by_their_host_names(t: TestContext) -> Result<()> {
     let hosts = cluster.hosts();
     let by_address = ["--hosts", &hosts, "--port", &flags.port, "--ssl"];
     let refused = backup(cluster, &[&by_address[..], &flags.trust(), &flags.show()].concat()).await?;
-    t.note(refused.refused(1, &["invalid", "unavailable"], &["certificate", NAME, "--hosts"])?);
+    t.note(refused.refused(1, &["invalid", "unavailable"], &["certificate", "--hosts"])?);
     backup(cluster, &[&by_address[..], &["--ssl-no-verify"], &flags.show()].concat()).await?.expect(0)?;
     backup(cluster, &[&flags.reach()[..], &flags.trust(), &flags.show()].concat()).await?.expect(0)?;
     cluster.drop_keyspace("sealed").await
