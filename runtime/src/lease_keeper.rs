@@ -3,7 +3,7 @@
 //! A lease is counted from the moment the report that renewed it was *sent*, a new one from the earliest moment at which it
 //! can have been granted; reports go out at a third of the TTL, and work stops by itself at two thirds, so that a worker
 //! that is cut off ends before the coordinator gives its shard to another: whatever the network does, as long as its
-//! clock runs at more than two thirds of the coordinator's. Correctness does not rest on it (a stale epoch is refused),
+//! clock runs at more than five sixths of the coordinator's. Correctness does not rest on it (a stale epoch is refused),
 //! work not being done twice does.
 
 use std::{

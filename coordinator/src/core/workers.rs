@@ -31,6 +31,8 @@ pub(crate) const POLL_MS_MAX: u64 = 30_000;
 #[derive(Clone, Debug)]
 pub(crate) struct Worker {
     pub(super) hello: v1::WorkerHello,
+    /// Of its newest report.
+    pub(super) sequence: u64,
     /// As it reported last.
     pub(super) draining: bool,
     /// It was ordered to drain, or to work again, and has not reported that it does.
@@ -88,16 +90,15 @@ impl Core {
             return;
         };
         let worker_id = hello.worker_id.clone();
-        let (ordered, poll) = self.workers.get(&worker_id).map_or((None, None), |known| (known.ordered, known.poll));
-        let ordered = ordered.filter(|drain| *drain != report.draining);
-        let worker = Worker {
-            hello,
-            draining: report.draining,
-            ordered,
-            reported_ms: now.ms,
-            reported_unix_ms: now.unix_ms,
-            poll,
-        };
+        let known = self.workers.get(&worker_id);
+        let (ordered, poll) = known.map_or((None, None), |known| (known.ordered, known.poll));
+        // A late report renews what it names, but what it says of the worker is no longer so.
+        let newer = known.filter(|known| known.sequence > report.sequence);
+        let sequence = newer.map_or(report.sequence, |newer| newer.sequence);
+        let draining = newer.map_or(report.draining, |newer| newer.draining);
+        let ordered = ordered.filter(|drain| *drain != draining);
+        let worker =
+            Worker { hello, sequence, draining, ordered, reported_ms: now.ms, reported_unix_ms: now.unix_ms, poll };
         self.workers.insert(worker_id.clone(), worker);
         let ttl_ms = ms(self.settings.lease_ttl);
         let (ctx, jobs) = self.split(now);

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::record::{AssignmentRecord, Change, ClusterRecord, HoldKind, JobRecord, Loaded, Piece, SuccessRecord, TableRecord};
+use crate::record::{
+    AssignmentRecord, Change, ClusterRecord, HoldKind, JobRecord, Loaded, Piece, SuccessRecord, TableRecord,
+};
 
 /// Kind, segment, part.
 pub(super) type Place = (u8, u64, u32);

@@ -69,44 +69,48 @@ pub(super) fn of_version(chunk: v1::Chunk, version: u8) -> v1::Chunk {
 }
 
 /// All messages that an assignment needs, one piece each.
-pub(super) fn messages(worker_id: &str, assignment: &v1::Assignment, entropy: &Entropy, model: &Model) -> Vec<v1::CompleteRequest> {
-        let message = || v1::CompleteRequest {
-            worker_id: worker_id.to_owned(),
-            lease: assignment.lease.clone(),
-            ..v1::CompleteRequest::default()
-        };
-        let mut messages: Vec<v1::CompleteRequest> = match assignment.work.as_ref().expect("work") {
-            Work::Inspect(_) => {
-                vec![v1::CompleteRequest { inspected: Some(v1::InspectResult::default()), ..message() }]
-            }
-            Work::Capture(_) => {
-                let captured =
-                    v1::CaptureResult { schema_identity: vec![7; 32].into(), ..v1::CaptureResult::default() };
-                vec![v1::CompleteRequest { captured: Some(captured), ..message() }]
-            }
-            Work::Apply(_) => vec![v1::CompleteRequest { applied: Some(v1::ApplyResult::default()), ..message() }],
-            Work::Dump(shard) => dumps(shard, entropy)
-                .into_iter()
-                .map(|done| v1::CompleteRequest { segments: vec![done], ..message() })
-                .collect(),
-            Work::Restore(shard) => shard
-                .chunks
-                .iter()
-                .map(|chunk| v1::CompleteRequest { chunks: vec![chunk_done(chunk)], ..message() })
-                .collect(),
-            Work::Verify(shard) => (shard.segment_first..shard.segment_first + shard.segments)
-                .map(|segment| {
-                    let target = shard.rules.as_ref().and_then(|rules| rules.target.as_ref());
-                    let scratch = target.is_some_and(|target| target.keyspace.starts_with("rv_rehearsal_"));
-                    let equal = !(scratch && model.mismatch);
-                    let verified = v1::SegmentVerified { segment, equal, ..v1::SegmentVerified::default() };
-                    v1::CompleteRequest { verified: vec![verified], ..message() }
-                })
-                .collect(),
-        };
-        messages.last_mut().expect("an assignment has a piece").ended = true;
-        messages
-    }
+pub(super) fn messages(
+    worker_id: &str,
+    assignment: &v1::Assignment,
+    entropy: &Entropy,
+    model: &Model,
+) -> Vec<v1::CompleteRequest> {
+    let message = || v1::CompleteRequest {
+        worker_id: worker_id.to_owned(),
+        lease: assignment.lease.clone(),
+        ..v1::CompleteRequest::default()
+    };
+    let mut messages: Vec<v1::CompleteRequest> = match assignment.work.as_ref().expect("work") {
+        Work::Inspect(_) => {
+            vec![v1::CompleteRequest { inspected: Some(v1::InspectResult::default()), ..message() }]
+        }
+        Work::Capture(_) => {
+            let captured = v1::CaptureResult { schema_identity: vec![7; 32].into(), ..v1::CaptureResult::default() };
+            vec![v1::CompleteRequest { captured: Some(captured), ..message() }]
+        }
+        Work::Apply(_) => vec![v1::CompleteRequest { applied: Some(v1::ApplyResult::default()), ..message() }],
+        Work::Dump(shard) => dumps(shard, entropy)
+            .into_iter()
+            .map(|done| v1::CompleteRequest { segments: vec![done], ..message() })
+            .collect(),
+        Work::Restore(shard) => shard
+            .chunks
+            .iter()
+            .map(|chunk| v1::CompleteRequest { chunks: vec![chunk_done(chunk)], ..message() })
+            .collect(),
+        Work::Verify(shard) => (shard.segment_first..shard.segment_first + shard.segments)
+            .map(|segment| {
+                let target = shard.rules.as_ref().and_then(|rules| rules.target.as_ref());
+                let scratch = target.is_some_and(|target| target.keyspace.starts_with("rv_rehearsal_"));
+                let equal = !(scratch && model.mismatch);
+                let verified = v1::SegmentVerified { segment, equal, ..v1::SegmentVerified::default() };
+                v1::CompleteRequest { verified: vec![verified], ..message() }
+            })
+            .collect(),
+    };
+    messages.last_mut().expect("an assignment has a piece").ended = true;
+    messages
+}
 
 /// The segments of a shard, several of them at once, each chunk in a message of its own, beginning behind what is stored.
 fn dumps(shard: &v1::DumpShard, entropy: &Entropy) -> Vec<v1::SegmentDone> {
