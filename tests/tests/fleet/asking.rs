@@ -90,8 +90,13 @@ async fn failures_carry_details(t: TestContext) -> Result<()> {
     let retry = refused.get_details_retry_info().context("a RetryInfo")?;
     ensure!(retry.retry_delay.is_some_and(|delay| !delay.is_zero()), "{retry:?}");
     // A stale epoch is told as such.
-    let lease = v1::LeaseId { assignment_id: "none/1".to_owned(), epoch: 1 };
-    let stale = v1::CompleteRequest { lease: Some(lease), ended: true, ..v1::CompleteRequest::default() };
+    let lease = v1::LeaseId { assignment_id: "nothing.1".to_owned(), epoch: 1 };
+    let stale = v1::CompleteRequest {
+        worker_id: "nobody".to_owned(),
+        lease: Some(lease),
+        ended: true,
+        ..v1::CompleteRequest::default()
+    };
     let refused = workers.complete(stale).await.expect_err("nobody's lease");
     let info = refused.get_details_error_info().context("an ErrorInfo")?;
     ensure!(refused.code() == tonic::Code::Aborted && info.reason == "ERROR_KIND_FENCED", "{refused:?}");
