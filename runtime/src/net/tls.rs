@@ -18,7 +18,7 @@ use rustls::{
     server::WebPkiClientVerifier,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -30,6 +30,8 @@ use super::peer::Identity;
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How long a handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a server's first word behind the handshake is waited for.
+const FIRST_WORD_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a refused peer may take to hang up.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 /// The only protocol that is spoken (ALPN).
@@ -147,7 +149,14 @@ impl Tls {
         name: ServerName<'static>,
         stream: TcpStream,
     ) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
-        in_time(TlsConnector::from(self.current().client).connect(name, stream)).await
+        let mut stream = in_time(TlsConnector::from(self.current().client).connect(name, stream)).await?;
+        // A server judges our certificate behind the handshake (TLS 1.3) and speaks first (HTTP/2): without its first word
+        // there is no telling, and HTTP/2 above would lose the reason. One that waits for us is let be.
+        match tokio::time::timeout(FIRST_WORD_TIMEOUT, stream.fill_buf()).await {
+            Ok(Err(refusal)) => Err(refusal),
+            Ok(Ok([])) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "connection closed behind the handshake")),
+            Ok(Ok(_)) | Err(_) => Ok(stream),
+        }
     }
 }
 
