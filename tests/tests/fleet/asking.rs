@@ -109,7 +109,7 @@ async fn watch_survives(t: TestContext) -> Result<()> {
     let bench = Workbench::new(cluster)?;
     let mut fleet = Fleet::start(cluster, &bench, FleetSpec::new(&bench, 2)?).await?;
     let client = client(&fleet)?;
-    let spec = v1::BackupSpec { rows_per_second_max: 10_000, ..backup(MANY) };
+    let spec = v1::BackupSpec { rows_per_second_max: 5_000, ..backup(MANY) };
     let id = submit(&client, Client::backup(spec)).await?;
     let mut watch = client.watch(&id);
     let by_command = bench.start(&["job", "watch", &id, "--coordinator", &fleet.url()])?;

@@ -30,7 +30,7 @@ async fn drained(t: TestContext) -> Result<()> {
     let bench = Workbench::new(cluster)?;
     let mut fleet = Fleet::start(cluster, &bench, FleetSpec::new(&bench, 2)?).await?;
     let client = client(&fleet)?;
-    let spec = v1::BackupSpec { rows_per_second_max: 4_000, ..backup(MANY) };
+    let spec = v1::BackupSpec { rows_per_second_max: 1_500, ..backup(MANY) };
     let id = submit(&client, Client::backup(spec)).await?;
     until_job(&client, &id, "work for both", |job| job.workers == 2 && rows(job) > 0).await?;
     let told = command(&bench, &fleet, &["worker", "drain", "w1"]).await?.line("worker")?;
@@ -71,7 +71,7 @@ async fn asked_to_stop(t: TestContext) -> Result<()> {
     let spec = FleetSpec { coordinator_settings: settings, ..FleetSpec::new(&bench, 2)? };
     let mut fleet = Fleet::start(cluster, &bench, spec).await?;
     let client = client(&fleet)?;
-    let spec = v1::BackupSpec { rows_per_second_max: 8_000, ..backup(MANY) };
+    let spec = v1::BackupSpec { rows_per_second_max: 4_000, ..backup(MANY) };
     let id = submit(&client, Client::backup(spec)).await?;
     until_job(&client, &id, "work for both", |job| job.workers == 2 && job.leases == 4 && rows(job) > 0).await?;
     let asked = Instant::now();
