@@ -56,7 +56,8 @@ impl Worker {
 
     /// It is to take no more work, or to work again; it is told in the answers to its reports until it says that it does.
     pub(super) fn order_drain(&mut self, drain: bool) {
-        self.ordered = (self.draining != drain).then_some(drain);
+        // an order that is under way still has to be overtaken
+        self.ordered = (self.ordered.is_some() || self.draining != drain).then_some(drain);
     }
 }
 
