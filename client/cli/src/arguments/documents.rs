@@ -61,16 +61,23 @@ fn words(line: &str) -> Vec<String> {
 fn commands(path: &Path, text: &str) -> Vec<Vec<String>> {
     let mut commands = Vec::new();
     let mut fenced = false;
+    let mut exported: Vec<String> = Vec::new();
     let markdown = path.extension().is_some_and(|extension| extension == "md");
     for line in text.lines() {
         let line = line.trim();
         if line.starts_with("```") {
             fenced = !fenced;
+            exported.clear();
         }
         let shown = line.trim_start_matches(['#', '$', ' ']).trim_start_matches("ExecStart=/usr/local/bin/");
+        if let Some(address) = shown.strip_prefix("export RINGVAULT_COORDINATOR=") {
+            exported = vec!["--coordinator".to_owned(), address.to_owned()];
+        }
         if shown.starts_with("ringvault ") && (fenced || !markdown) {
             // A unit's instance is what stands behind the @.
-            commands.push(words(&shown.replace("%i", "shop")));
+            let mut command = words(&shown.replace("%i", "shop"));
+            command.extend(exported.clone());
+            commands.push(command);
         }
         let list = ["args: ", "command: ", "test: "].into_iter().find_map(|key| line.strip_prefix(key));
         if let Some(Ok(list)) = list.map(serde_json::from_str::<Vec<String>>) {

@@ -140,7 +140,7 @@ fn serialized(directory: &Path) -> Vec<String> {
             continue;
         }
         let text = std::fs::read_to_string(&path).expect("UTF-8");
-        let records = text.split("Serialize)]\n").skip(1).filter_map(|after| after.split("\n}").next());
+        let records = text.split("Serialize)]\n").skip(1).filter_map(|after| after.split('}').next());
         for record in records.filter(|record| !record.starts_with("struct Line<")) {
             let record = record.split_once('{').map_or("", |(_, fields)| fields);
             let mut flattened = false;

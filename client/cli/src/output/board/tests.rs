@@ -152,7 +152,7 @@ fn what_a_job_waits_for_is_told_whole_where_a_few_lines_hold_it() {
     let mut job = job(vec![]);
     job.stage = "reading tables; waiting: no host of the cluster can be reached: 10.0.0.1:9042 (refused)".into();
     let lines = live(&job, 40, 40);
-    let told = ["  reading tables; waiting: no host of the", "  cluster can be reached: 10.0.0.1:9042", "  (refused)"];
+    let told = ["  reading tables; waiting: no host of", "  the cluster can be reached:", "  10.0.0.1:9042 (refused)"];
     assert_eq!(lines[3..], told);
     job.stage = "word ".repeat(100);
     let lines = live(&job, 40, 40);
