@@ -12,9 +12,6 @@ use crate::samples::{load, load_batched};
 /// Rows of one partition of `mixed`: what a writer can put into one batch.
 pub const MIXED_PARTITION_ROWS: u64 = 10;
 
-/// The keyspace of both tables.
-pub const KEYSPACE: &str = "bench";
-
 /// A table of the benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BenchTable {
@@ -28,11 +25,19 @@ impl BenchTable {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Ycsb, Self::Mixed];
 
-    /// Its name in the keyspace.
+    /// Its name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ycsb => "ycsb",
             Self::Mixed => "mixed",
+        }
+    }
+
+    /// The keyspace that holds it alone, so that its backup is a whole one.
+    pub fn keyspace(self) -> &'static str {
+        match self {
+            Self::Ycsb => "bench_ycsb",
+            Self::Mixed => "bench_mixed",
         }
     }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::data::{BenchTable, KEYSPACE};
+use super::data::BenchTable;
 use super::rivals;
 use super::yardstick::Yardstick;
 
@@ -154,11 +154,11 @@ impl Place {
             Subject::RestoreValues => restore("values", &["--no-verify"]),
             Subject::RestoreTimes => restore("times", &["--no-verify"]),
             Subject::RestoreVerified => restore("times", &[]),
-            Subject::DsbulkUnload => self.dsbulk("unload", KEYSPACE, table)?,
+            Subject::DsbulkUnload => self.dsbulk("unload", table.keyspace(), table)?,
             Subject::DsbulkLoad => self.dsbulk("load", TARGET, table)?,
             Subject::CqlshCopy => {
                 let file = self.repository(table, "csv");
-                let copy = format!("COPY {KEYSPACE}.{} TO '{file}' WITH HEADER = true", table.name());
+                let copy = format!("COPY {}.{} TO '{file}' WITH HEADER = true", table.keyspace(), table.name());
                 let cqlsh = rivals::cqlsh()?.display().to_string();
                 strings(&[&cqlsh, &self.host, &self.port.to_string(), "-e", &copy])
             }
@@ -175,12 +175,12 @@ impl Place {
 
     fn backup(&self, table: BenchTable, kind: &str, more: &[&str]) -> Vec<String> {
         let repository = self.repository(table, kind);
-        self.ringvault(&["backup", KEYSPACE, &repository, "--tables", table.name(), "--fresh"], more)
+        self.ringvault(&["backup", table.keyspace(), &repository, "--fresh"], more)
     }
 
     fn restore(&self, table: BenchTable, kind: &str, more: &[&str]) -> Vec<String> {
         let repository = self.repository(table, kind);
-        let words = ["restore", KEYSPACE, &repository, "--keyspace-as", TARGET, "--data-only", "--fresh"];
+        let words = ["restore", table.keyspace(), &repository, "--keyspace-as", TARGET, "--data-only", "--fresh"];
         self.ringvault(&words, more)
     }
 

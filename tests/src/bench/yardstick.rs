@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
 
-use super::data::{BenchTable, KEYSPACE, Writing, write};
+use super::data::{BenchTable, Writing, write};
 use crate::raw_scan::{RawScan, scan_selecting};
 
 /// What a yardstick does.
@@ -53,9 +53,12 @@ pub async fn run(yardstick: Yardstick, table: BenchTable, node: &str, keyspace: 
     let times = table.timed_columns().iter().map(|c| format!("WRITETIME({c}), TTL({c})")).collect::<Vec<_>>();
     let all: Vec<String> = table.columns().into_iter().chain(times).collect();
     match yardstick {
-        Yardstick::Scan => Ok(scan_selecting(&session, KEYSPACE, table.name(), "*", RawScan::default()).await?.rows),
+        Yardstick::Scan => {
+            Ok(scan_selecting(&session, table.keyspace(), table.name(), "*", RawScan::default()).await?.rows)
+        }
         Yardstick::ScanTimes => {
-            let scanned = scan_selecting(&session, KEYSPACE, table.name(), &all.join(", "), RawScan::default()).await?;
+            let scanned =
+                scan_selecting(&session, table.keyspace(), table.name(), &all.join(", "), RawScan::default()).await?;
             Ok(scanned.rows)
         }
         Yardstick::WriteSingle => write(&session, table, keyspace, rows, Writing::Single).await,

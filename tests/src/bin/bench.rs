@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use ringvault_tests::bench::data::{BenchTable, KEYSPACE, Writing, write};
+use ringvault_tests::bench::data::{BenchTable, Writing, write};
 use ringvault_tests::bench::measure::{Setting, measure};
 use ringvault_tests::bench::report::{Measured, markdown, svg};
 use ringvault_tests::bench::subjects::{Place, Subject, TARGET};
@@ -125,11 +125,12 @@ async fn main() -> Result<()> {
 }
 
 async fn fill(cluster: &TestCluster, options: &Options) -> Result<()> {
-    keyspace(cluster, KEYSPACE).await?;
     for table in BenchTable::ALL {
         let begun = Instant::now();
-        cluster.run(&[&table.create(KEYSPACE)]).await?;
-        let rows = write(cluster.session(), table, KEYSPACE, options.rows[table.name()], Writing::Batched).await?;
+        keyspace(cluster, table.keyspace()).await?;
+        cluster.run(&[&table.create(table.keyspace())]).await?;
+        let rows =
+            write(cluster.session(), table, table.keyspace(), options.rows[table.name()], Writing::Batched).await?;
         println!("{rows} rows of {} made in {:.0} s", table.name(), begun.elapsed().as_secs_f64());
     }
     Ok(())
