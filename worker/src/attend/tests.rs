@@ -295,7 +295,6 @@ fn last_report(said: &Said) -> &v1::AttendRequest {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "not yet seen to pass"]
 async fn work_is_done_piece_by_piece_and_drains_by_order() {
     let bench = Bench::start().await;
     bench.fake.said(|said| said.work.push(bench.work(1, 3)));
@@ -322,7 +321,6 @@ async fn work_is_done_piece_by_piece_and_drains_by_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "not yet seen to pass"]
 async fn a_worker_that_is_told_to_stop_returns_its_leases_though_its_work_hangs() {
     let bench = Bench::start().await;
     bench.hold_work(1, 2).await;
@@ -336,7 +334,6 @@ async fn a_worker_that_is_told_to_stop_returns_its_leases_though_its_work_hangs(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "not yet seen to pass"]
 async fn a_worker_stops_although_its_coordinator_is_gone() {
     let bench = Bench::start().await;
     bench.hold_work(1, 2).await;
@@ -347,7 +344,6 @@ async fn a_worker_stops_although_its_coordinator_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "not yet seen to pass"]
 async fn work_goes_on_under_its_lease_when_the_coordinator_comes_back() {
     let mut bench = Bench::start().await;
     bench.hold_work(1, 3).await;
@@ -364,7 +360,6 @@ async fn work_goes_on_under_its_lease_when_the_coordinator_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "not yet seen to pass"]
 async fn a_process_that_stood_still_beyond_its_lease_tells_nothing_more() {
     let bench = Bench::start().await;
     bench.hold_work(1, 3).await;
@@ -382,7 +377,6 @@ async fn a_process_that_stood_still_beyond_its_lease_tells_nothing_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "not yet seen to pass"]
 async fn a_lost_lease_is_abandoned_and_a_later_one_of_the_same_work_is_not() {
     let bench = Bench::start().await;
     bench.hold_work(1, 2).await;
