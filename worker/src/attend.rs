@@ -321,7 +321,7 @@ impl Attendance {
         let (link, events) = (self.link.clone(), self.events.clone());
         let work = async move {
             let began = clock.now();
-            let outcome = watch.guard(execute::execute(context, assignment)).await;
+            let outcome = Box::pin(watch.guard(execute::execute(context, assignment))).await;
             let took = clock.now().saturating_sub(began);
             tracing::debug!(assignment = %lease.assignment, ?took, ok = outcome.is_ok(), "work ended");
             if let Err(failure) = outcome {

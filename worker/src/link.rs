@@ -23,7 +23,6 @@ use ringvault_runtime::{
 };
 use tonic::Status;
 
-
 use crate::watch::LeaseWatch;
 
 /// Longest pause between two attempts to reach the coordinator: leases last some tens of seconds, and one that was started

@@ -147,11 +147,10 @@ fn serialized(directory: &Path) -> Vec<String> {
             for line in record.lines().map(str::trim) {
                 match line.split_once(':') {
                     _ if line.starts_with("#[") => flattened |= line.contains("flatten"),
-                    Some((name, _)) if !line.starts_with("//") => {
-                        if !std::mem::take(&mut flattened) {
-                            names.push(name.trim_start_matches("pub(crate) ").trim().to_owned());
-                        }
+                    Some((name, _)) if !flattened && !line.starts_with("//") => {
+                        names.push(name.trim_start_matches("pub(crate) ").trim().to_owned());
                     }
+                    Some(_) if !line.starts_with("//") => flattened = false,
                     _ => {}
                 }
             }
