@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-/// Kinds of limits: rows a second, encoded bytes a second, thousandths of requests in flight to one node.
+/// Kinds of limits: rows a second, bytes a second as the database sends or takes them, thousandths of requests in flight to one node.
 const KINDS: usize = 3;
 
 /// What a worker gets though nothing is free. A quarter of a request keeps a worker at work whose predecessor died with

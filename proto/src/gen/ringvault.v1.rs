@@ -485,6 +485,7 @@ pub struct BackupSpec {
     /// for the whole job; 0: no limit
     #[prost(uint64, tag = "14")]
     pub rows_per_second_max: u64,
+    /// as the database sends or takes them, for the whole job; 0: no limit
     #[prost(uint64, tag = "15")]
     pub bytes_per_second_max: u64,
     /// how long unavailable replicas are waited for; 0: 15 minutes
@@ -540,6 +541,7 @@ pub struct RestoreSpec {
     pub pace: i32,
     #[prost(uint64, tag = "15")]
     pub rows_per_second_max: u64,
+    /// as the database takes them
     #[prost(uint64, tag = "16")]
     pub bytes_per_second_max: u64,
     #[prost(uint64, tag = "17")]
@@ -904,6 +906,7 @@ pub struct DrainWorkerResponse {
 pub struct ClusterLimits {
     #[prost(uint64, tag = "1")]
     pub rows_per_second_max: u64,
+    /// as the database sends or takes them
     #[prost(uint64, tag = "2")]
     pub bytes_per_second_max: u64,
     /// shards that are read or written at once
@@ -2447,6 +2450,7 @@ pub struct Allowance {
     /// 0: none
     #[prost(uint64, tag = "3")]
     pub rows_per_second_max: u64,
+    /// as the database sends or takes them
     #[prost(uint64, tag = "4")]
     pub bytes_per_second_max: u64,
     /// Pages or batches in flight to one node; below 1: one at a time with pauses. 0: as the pace says.

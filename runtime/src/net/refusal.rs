@@ -115,7 +115,10 @@ fn refused(alert: &str, shown: &str) -> String {
         "UnknownCA" | "DecryptError" => {
             format!("no authority in its CA file signed {shown}; have one signed by that authority")
         }
-        "CertificateExpired" => format!("{shown} has expired; renew it, which needs no restart"),
+        // the alert of one that is not valid yet, too
+        "CertificateExpired" => {
+            format!("{shown} has expired, or is not valid yet: renew it, which needs no restart, or compare the clocks")
+        }
         "CertificateRequired" => "it saw none; give --tls-cert and --tls-key".to_owned(),
         "BadCertificate" => {
             format!("{shown} can't be used: perhaps it does not hold the name that was called; its log says why")

@@ -174,7 +174,7 @@ async fn canaries(t: TestContext) -> Result<()> {
     said.extend([
         list,
         run(&["worker", "list"]).await?.expect(0)?,
-        run(&["list", &s3.url("canary")]).await?.expect(0)?,
+        bench.run(&["list", &s3.url("canary"), "--log-level", "trace"]).await?.expect(0)?,
     ]);
     said.extend(alone(cluster, &s3).await?);
 

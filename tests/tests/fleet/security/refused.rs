@@ -41,9 +41,8 @@ async fn wrong_certificates(t: TestContext) -> Result<()> {
 
     // The client's certificate is another authority's.
     let stranger = words(&ours, &other, "admin");
-    let told = ask(&bench, &url, &stranger).await?.refused(1, &["unavailable"], &["--tls-cert"])?;
-    let known = told.contains("no authority in its CA file signed");
-    ensure!(known || told.contains("its log says whom it refused and why"), "{told}");
+    let heard = ["--tls-cert", "no authority in its CA file signed"];
+    ask(&bench, &url, &stranger).await?.refused(1, &["unavailable"], &heard)?;
     until_logged(&log, &["a connection was refused", "no authority in our CA file signed it", "127.0.0.1:"]).await?;
 
     // The client trusts another authority than the server's.
@@ -53,14 +52,11 @@ async fn wrong_certificates(t: TestContext) -> Result<()> {
     until_logged(&log, &["a connection was refused", "it refused our certificate", "no authority in its CA file"])
         .await?;
 
-    // Out of time, both ways. What the server says of it may come too late for a busy client, which is then told where
-    // to look.
+    // Out of time, both ways.
     for (name, validity) in [("late", Validity::Expired), ("early", Validity::NotYet)] {
         ours.sign(name, &Wanted::role("admin").valid(validity))?;
         let run = ask(&bench, &url, &words(&ours, &ours, name)).await?;
-        let told = run.refused(1, &["unavailable"], &["--tls-cert"])?;
-        let known = told.contains("the certificate of --tls-cert has expired, or is not valid yet");
-        ensure!(known || told.contains("its log says whom it refused and why"), "{told}");
+        run.refused(1, &["unavailable"], &["the certificate of --tls-cert has expired, or is not valid yet"])?;
     }
     until_logged(&log, &["a connection was refused", "it has expired; renew it"]).await?;
     until_logged(&log, &["a connection was refused", "it is not valid yet; compare the clocks"]).await?;
@@ -100,7 +96,7 @@ async fn missing_roles(t: TestContext) -> Result<()> {
         ("viewer", &["job", "cancel", "j1"], "viewer", "operator"),
         ("operator", &["worker", "drain", "w1"], "operator", "admin"),
         ("worker", &["job", "list"], "worker", "viewer"),
-        ("worker", &submit, "worker", "operator"),
+        ("worker", &["job", "cancel", "j1"], "worker", "operator"),
         ("nobody", &["worker", "list"], "no role", "viewer"),
     ];
     for (name, words, held, needed) in cases {
