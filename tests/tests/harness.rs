@@ -208,7 +208,7 @@ async fn three_nodes_hold_every_row(t: TestContext) -> Result<()> {
 async fn a_node_goes_and_comes_back(t: TestContext) -> Result<()> {
     let cluster = t.cluster();
     cluster.kill_node(2);
-    let gone = connect(&["127.0.0.3".to_owned()], None, None).await;
+    let gone = connect(&[cluster.address(2)], None, None).await;
     ensure!(gone.is_err(), "a killed node still answers");
     cluster.restart_node(2).await
 }

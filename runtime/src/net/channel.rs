@@ -76,8 +76,11 @@ impl Service<Request<Body>> for Channel {
 /// # Errors
 /// Where `address` is no such URL, or certificates are missing or superfluous.
 pub fn connect(address: &str, tls: Option<&Tls>) -> Result<Channel, BadEndpoint> {
-    let bad = |cause: &str| BadEndpoint { address: address.to_owned(), cause: cause.to_owned() };
+    let bad = |cause: &str| BadEndpoint { address: without_credentials(address), cause: cause.to_owned() };
     let url = Url::parse(address).map_err(|e| bad(&e.to_string()))?;
+    if address.contains('@') {
+        return Err(bad("it holds a user or a password, which no coordinator asks for; leave them out"));
+    }
     let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| bad("it has no host"))?;
     let endpoint = |text: &str| {
         let endpoint = Endpoint::from_shared(text.to_owned()).map_err(|e| bad(&e.to_string()))?;
@@ -98,6 +101,14 @@ pub fn connect(address: &str, tls: Option<&Tls>) -> Result<Channel, BadEndpoint>
             Ok(Channel::of(plain.connect_with_connector_lazy(connector)))
         }
         _ => Err(bad("only http:// and https:// are understood")),
+    }
+}
+
+/// An address as messages may show it: what stands before an `@` may be a secret.
+fn without_credentials(address: &str) -> String {
+    match address.rsplit_once('@') {
+        Some((_, rest)) => format!("…@{rest}"),
+        None => address.to_owned(),
     }
 }
 
@@ -126,4 +137,17 @@ fn secured(
             })
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_with_a_password_is_refused_and_not_repeated() {
+        for address in ["http://user:secret@127.0.0.1:1", "user:secret@127.0.0.1:1"] {
+            let told = connect(address, None).expect_err("it holds a password").to_string();
+            assert!(told.contains("…@127.0.0.1:1") && !told.contains("secret"), "{told}");
+        }
+    }
 }

@@ -191,6 +191,11 @@ impl TestCluster {
         (0..self.spec.nodes).map(address).collect::<Vec<_>>().join(",")
     }
 
+    /// The address of a node, from 0.
+    pub fn address(&self, index: usize) -> String {
+        address(index)
+    }
+
     /// The CQL port as `--port` takes it.
     pub fn port(&self) -> u16 {
         CQL_PORT

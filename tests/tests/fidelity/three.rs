@@ -65,9 +65,9 @@ async fn a_replica_lacks_rows(t: TestContext) -> Result<()> {
     cluster.kill_node(2);
     cluster.restart_node(2).await?;
     // A session that knows no connection of before the crash.
-    let session = connect(&["127.0.0.3".to_owned()], None, None).await?;
+    let session = connect(&[cluster.address(2)], None, None).await?;
     let state = session.get_cluster_state();
-    let lacking = state.get_nodes_info().iter().find(|node| node.address.to_string().starts_with("127.0.0.3"));
+    let lacking = state.get_nodes_info().iter().find(|node| node.address.to_string().starts_with(&cluster.address(2)));
     let lacking = lacking.context("the third node")?.host_id;
     let mut alone = Statement::new("SELECT count(*) FROM fid_lacks.t");
     alone.set_consistency(Consistency::One);

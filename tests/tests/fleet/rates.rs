@@ -67,6 +67,8 @@ async fn come_and_go(
     tokio::time::sleep(SETTLE).await;
     let three = Looks::at(client, &[id], phase).await?;
     fleet.kill_worker(0).await?;
+    // Its share is free once its leases have lapsed.
+    until_job(client, id, "the lapse of what the dead one held", |job| job.workers == 2).await?;
     tokio::time::sleep(SETTLE).await;
     let two = Looks::at(client, &[id], phase).await?;
     let added = fleet.add_worker()?;
