@@ -4,13 +4,13 @@
 //! out, [`ChunkLines`] on the way home. Everything here computes and blocks: call it off the async threads.
 //! Deliberately absent: what a line says; see [`crate::row`].
 
-use std::ops::AddAssign;
+use std::{fmt, ops::AddAssign};
 
 use bytes::Bytes;
 use ringvault_proto::v1::{self, Compression};
 
 use crate::{
-    compressed::{Compressor, Expected, Lines},
+    compressed::{Expected, Lines, Press},
     digest::{Identity, RowHash, Sum, Sums},
     error::{Error, Result},
     row::LineKind,
@@ -18,7 +18,10 @@ use crate::{
 
 /// Encoded bytes at which a chunk is full; it ends behind the row that reaches them. Large enough that requests to an
 /// object store don't matter, small enough that a crash costs little and a slot's memory is bounded.
-pub const CHUNK_BYTES_MAX: u64 = 16 << 20;
+pub const CHUNK_BYTES_MAX: u64 = 8 << 20;
+
+/// Memory for lines that a writer keeps from one chunk to the next.
+const PLAIN_BYTES_KEPT: usize = CHUNK_BYTES_MAX as usize + (1 << 20);
 
 /// What is known of row lines beside their bytes and sums; for the fidelity report and for a restore's preflight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,11 +45,10 @@ impl AddAssign for Facts {
     }
 }
 
-/// Takes row lines and compresses them as they come.
-#[derive(Debug)]
+/// Takes row lines and makes chunks of them, one after the other.
 pub struct ChunkWriter {
-    compressor: Compressor,
-    compression: Compression,
+    press: Press,
+    plain: Vec<u8>,
     sums: Sums,
     facts: Facts,
 }
@@ -55,20 +57,18 @@ impl ChunkWriter {
     /// An empty chunk. `COMPRESSION_UNSPECIFIED` is zstd.
     #[must_use]
     pub fn new(compression: Compression) -> Self {
-        let compression = if compression == Compression::Unspecified { Compression::Zstd } else { compression };
-        let compressor = Compressor::new(compression).expect("a compressor's context fails only without memory");
-        Self { compressor, compression, sums: Sums::default(), facts: Facts::default() }
+        Self { press: Press::new(compression), plain: Vec::new(), sums: Sums::default(), facts: Facts::default() }
     }
 
     /// Appends one line, its newline included, as [`crate::row::RowEncoder::encode`] wrote it.
     ///
     /// # Errors
-    /// `Internal` for what is no line, and where there is no memory left.
+    /// `Internal` for what is no line.
     pub fn push(&mut self, line: &[u8], kind: LineKind, hash: &RowHash) -> Result<()> {
         if line.last() != Some(&b'\n') {
             return Err(Error::internal("a row line without its newline was to be stored"));
         }
-        self.compressor.push(line)?;
+        self.plain.extend_from_slice(line);
         match kind {
             LineKind::Row => self.sums.add_row(hash),
             LineKind::Static => self.sums.add_static(hash),
@@ -84,7 +84,7 @@ impl ChunkWriter {
     /// Uncompressed bytes so far.
     #[must_use]
     pub fn encoded_bytes(&self) -> u64 {
-        self.compressor.encoded_bytes()
+        self.plain.len() as u64
     }
 
     /// Row lines so far; static lines don't count.
@@ -99,30 +99,41 @@ impl ChunkWriter {
         self.encoded_bytes() == 0
     }
 
-    /// Whether the chunk ends here: it holds [`CHUNK_BYTES_MAX`] bytes, or `rows_max` rows (0: no limit). The one rule
-    /// of where parts end; it looks at the segment's rows only.
+    /// Whether the chunk ends here: it holds `bytes_max` bytes ([`CHUNK_BYTES_MAX`] unless memory is short), or `rows_max`
+    /// rows (0: no limit). The one rule of where parts end; it looks at the segment's rows only.
     #[must_use]
-    pub fn is_full(&self, rows_max: u64) -> bool {
-        self.encoded_bytes() >= CHUNK_BYTES_MAX || (rows_max > 0 && self.rows() >= rows_max)
+    pub fn is_full(&self, bytes_max: u64, rows_max: u64) -> bool {
+        self.encoded_bytes() >= bytes_max.min(CHUNK_BYTES_MAX) || (rows_max > 0 && self.rows() >= rows_max)
     }
 
-    /// Ends the chunk.
+    /// Ends the chunk, compresses it, and reads that again, so that a defect of a compressor or of memory is found before
+    /// anything relies on it. The next line begins another chunk.
     ///
     /// # Errors
-    /// `Internal` for a chunk without a line (an empty segment has no chunk), and where there is no memory left.
-    pub fn seal(self) -> Result<SealedChunk> {
+    /// `Internal` for a chunk without a line (an empty segment has no chunk), where there is no memory left, and where the
+    /// compressed bytes do not read as what they were made of.
+    pub fn seal(&mut self) -> Result<SealedChunk> {
         if self.is_empty() {
             return Err(Error::internal("a chunk without a line was to be stored"));
         }
-        let done = self.compressor.finish()?;
-        Ok(SealedChunk {
-            identity: done.identity,
-            stored: done.stored,
-            sums: self.sums,
-            facts: self.facts,
-            encoded_bytes: done.encoded_bytes,
-            compression: self.compression,
-        })
+        let sealed = SealedChunk {
+            identity: Identity::of(&self.plain),
+            stored: self.press.press(&self.plain)?,
+            sums: std::mem::take(&mut self.sums),
+            facts: std::mem::take(&mut self.facts),
+            encoded_bytes: self.encoded_bytes(),
+            compression: self.press.compression(),
+        };
+        self.plain.clear();
+        self.plain.shrink_to(PLAIN_BYTES_KEPT); // a huge row made it large
+        Ok(sealed)
+    }
+}
+
+/// Shows no line: it holds cells.
+impl fmt::Debug for ChunkWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChunkWriter").field("sums", &self.sums).field("facts", &self.facts).finish_non_exhaustive()
     }
 }
 
@@ -166,16 +177,6 @@ impl SealedChunk {
     #[must_use]
     pub fn compression(&self) -> Compression {
         self.compression
-    }
-
-    /// Decompresses the stored bytes again and compares, so that a defect of a compressor or of memory is found before
-    /// anything relies on the chunk. About a fifth of the time that compressing took.
-    ///
-    /// # Errors
-    /// `Internal`; another attempt may well succeed.
-    pub fn verify(&self) -> Result<()> {
-        self.compare(self.stored.clone(), self.compression, "the chunk just compressed")
-            .map_err(|e| Error::internal(format!("{e}; this machine's memory may be faulty")).caused_by(e))
     }
 
     /// Whether `stored` decompresses to this chunk.

@@ -1,7 +1,9 @@
-//! Lines, compressed and hashed as a stream: what chunks and indexes have in common.
+//! Lines, compressed: what chunks and indexes have in common.
 //!
-//! Writing gathers lines to blocks, since BLAKE3 and the compressors are several times faster on blocks than on lines.
-//! Reading never holds more than a block, a window and one line, and never accepts more bytes than were recorded.
+//! A chunk is compressed in one go ([`Press`]); an index, which has no bound, as a stream ([`Compressor`]). Reading never
+//! holds more than [`WHOLE_BYTES_MAX`], or a block, a window and one line, and never accepts more bytes than were recorded.
+
+mod press;
 
 use std::{
     fmt,
@@ -11,30 +13,33 @@ use std::{
 use bytes::Bytes;
 use ringvault_proto::v1::Compression;
 
+pub(crate) use self::press::Press;
 use crate::{
+    chunk::CHUNK_BYTES_MAX,
     digest::Identity,
     error::{Error, Result},
 };
 
 /// Bytes hashed, compressed and decompressed at once.
 const BLOCK_BYTES: usize = 128 << 10;
-/// zstd's own default, and the knee of its speed over ratio.
-const ZSTD_LEVEL: i32 = 3;
-/// Largest zstd window that a reader takes, as a power of two (8 MiB). Level 3 writes 2 MiB.
+/// zstd's fastest regular level: a backup waits for the database, not for a few percent of its size.
+const ZSTD_LEVEL: i32 = 1;
+/// gzip's fastest level that compresses, for the same reason.
+const GZIP_LEVEL: u32 = 1;
+/// Largest zstd window that a reader takes, as a power of two (8 MiB). Level 1 writes 512 KiB.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+/// Bytes that are decompressed once and kept until their lines are read: every chunk but one whose last row is huge. What
+/// is larger is decompressed twice, to be checked and to be read.
+const WHOLE_BYTES_MAX: u64 = CHUNK_BYTES_MAX + (1 << 20);
+/// What so many times the stored bytes exceeds is not reserved on a record's word.
+const RATIO_MAX: usize = 64;
 
-/// Compresses and hashes what it is given.
+/// Compresses and hashes a stream with zstd.
 pub(crate) struct Compressor {
     pending: Vec<u8>,
     hasher: blake3::Hasher,
-    encoder: Encoder,
+    encoder: zstd::stream::write::Encoder<'static, Vec<u8>>,
     encoded_bytes: u64,
-}
-
-enum Encoder {
-    Zstd(zstd::stream::write::Encoder<'static, Vec<u8>>),
-    Gzip(flate2::write::GzEncoder<Vec<u8>>),
-    Plain(Vec<u8>),
 }
 
 /// What a [`Compressor`] has made.
@@ -45,72 +50,30 @@ pub(crate) struct Compressed {
 }
 
 impl Compressor {
-    pub(crate) fn new(compression: Compression) -> Result<Self> {
-        let encoder = match compression {
-            Compression::Unspecified | Compression::Zstd => {
-                let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), ZSTD_LEVEL).map_err(compressing)?;
-                encoder.include_checksum(true).map_err(compressing)?; // so that `zstd -t` alone finds damage
-                Encoder::Zstd(encoder)
-            }
-            Compression::Gzip => {
-                Encoder::Gzip(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default()))
-            }
-            Compression::None => Encoder::Plain(Vec::new()),
-        };
+    pub(crate) fn new() -> Result<Self> {
+        let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), ZSTD_LEVEL).map_err(compressing)?;
+        encoder.include_checksum(true).map_err(compressing)?;
         Ok(Self { pending: Vec::with_capacity(BLOCK_BYTES), hasher: blake3::Hasher::new(), encoder, encoded_bytes: 0 })
-    }
-
-    pub(crate) fn encoded_bytes(&self) -> u64 {
-        self.encoded_bytes
     }
 
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<()> {
         self.encoded_bytes += bytes.len() as u64;
-        if self.pending.len() + bytes.len() > BLOCK_BYTES {
-            self.flush()?;
-        }
-        if bytes.len() >= BLOCK_BYTES {
-            return self.take_in(bytes);
-        }
         self.pending.extend_from_slice(bytes);
-        Ok(())
+        if self.pending.len() >= BLOCK_BYTES { self.flush() } else { Ok(()) }
     }
 
     pub(crate) fn finish(mut self) -> Result<Compressed> {
         self.flush()?;
-        let stored = match self.encoder {
-            Encoder::Zstd(encoder) => encoder.finish().map_err(compressing)?,
-            Encoder::Gzip(encoder) => encoder.finish().map_err(compressing)?,
-            Encoder::Plain(bytes) => bytes,
-        };
+        let stored = self.encoder.finish().map_err(compressing)?;
         let identity = Identity(*self.hasher.finalize().as_bytes());
         Ok(Compressed { identity, encoded_bytes: self.encoded_bytes, stored: stored.into() })
     }
 
     fn flush(&mut self) -> Result<()> {
-        let mut pending = std::mem::take(&mut self.pending);
-        let done = self.take_in(&pending);
-        pending.clear();
-        self.pending = pending;
-        done
-    }
-
-    fn take_in(&mut self, bytes: &[u8]) -> Result<()> {
-        self.hasher.update(bytes);
-        match &mut self.encoder {
-            Encoder::Zstd(encoder) => encoder.write_all(bytes).map_err(compressing),
-            Encoder::Gzip(encoder) => encoder.write_all(bytes).map_err(compressing),
-            Encoder::Plain(out) => {
-                out.extend_from_slice(bytes);
-                Ok(())
-            }
-        }
-    }
-}
-
-impl fmt::Debug for Compressor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Compressor").field("encoded_bytes", &self.encoded_bytes).finish_non_exhaustive()
+        self.hasher.update(&self.pending);
+        self.encoder.write_all(&self.pending).map_err(compressing)?;
+        self.pending.clear();
+        Ok(())
     }
 }
 
@@ -130,16 +93,24 @@ pub(crate) struct Expected {
 pub(crate) struct Lines {
     stored: Bytes,
     expected: Expected,
-    reader: Option<BufReader<Box<dyn Read + Send>>>,
+    source: Source,
     checked: bool,
     /// Bytes not handed out yet.
     left: u64,
 }
 
+/// Where lines are read from once they are checked.
+enum Source {
+    None,
+    /// Those not handed out yet.
+    Whole(Bytes),
+    Stream(BufReader<Box<dyn Read + Send>>),
+}
+
 impl Lines {
     pub(crate) fn new(stored: Bytes, expected: Expected) -> Self {
         let left = expected.encoded_bytes;
-        Self { stored, expected, reader: None, checked: false, left }
+        Self { stored, expected, source: Source::None, checked: false, left }
     }
 
     /// Decompresses everything once and compares length, lines and identity.
@@ -149,6 +120,10 @@ impl Lines {
         }
         let encoded_bytes = self.expected.encoded_bytes;
         let mut reader = self.open()?.take(encoded_bytes.saturating_add(1));
+        let mut whole = (encoded_bytes <= WHOLE_BYTES_MAX).then(|| {
+            let bytes = usize::try_from(encoded_bytes).unwrap_or(usize::MAX);
+            Vec::with_capacity(bytes.min(self.stored.len().saturating_mul(RATIO_MAX)))
+        });
         let mut block = vec![0; BLOCK_BYTES];
         let (mut hasher, mut bytes, mut lines, mut last) = (blake3::Hasher::new(), 0, 0, b'\n');
         loop {
@@ -158,6 +133,9 @@ impl Lines {
             bytes += read as u64;
             lines += block[..read].iter().filter(|byte| **byte == b'\n').count() as u64;
             hasher.update(&block[..read]);
+            if let Some(whole) = &mut whole {
+                whole.extend_from_slice(&block[..read]);
+            }
         }
         if bytes != encoded_bytes {
             let found = if bytes > encoded_bytes { "more".into() } else { bytes.to_string() };
@@ -173,7 +151,13 @@ impl Lines {
         if let Some(recorded) = self.expected.lines.filter(|recorded| *recorded != lines) {
             return Err(self.damaged(&format!("it should hold {recorded} lines and holds {lines}")));
         }
-        self.reader = Some(BufReader::with_capacity(BLOCK_BYTES, self.open()?));
+        self.source = match whole {
+            Some(whole) => {
+                self.stored = Bytes::new();
+                Source::Whole(whole.into())
+            }
+            None => Source::Stream(BufReader::with_capacity(BLOCK_BYTES, self.open()?)),
+        };
         self.checked = true;
         Ok(())
     }
@@ -185,30 +169,30 @@ impl Lines {
             return Err(Error::internal(format!("{} is read before it was checked", self.expected.object)));
         }
         if self.left == 0 {
-            self.reader = None; // gives the window back
+            self.source = Source::None; // gives its memory back
             return Ok(false);
         }
-        let Some(reader) = &mut self.reader else { return Ok(false) };
-        let read = reader.by_ref().take(self.left).read_until(b'\n', line);
-        let read = read.map_err(|e| self.broken(&e))? as u64;
+        let read = match &mut self.source {
+            Source::None => return Ok(false),
+            Source::Whole(rest) => {
+                let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
+                line.extend_from_slice(&rest.split_to(end));
+                end
+            }
+            Source::Stream(reader) => {
+                let read = reader.by_ref().take(self.left).read_until(b'\n', line);
+                read.map_err(|e| self.broken(&e))?
+            }
+        };
         if line.last() != Some(&b'\n') {
             return Err(self.damaged("it ends inside a line"));
         }
-        self.left -= read;
+        self.left -= read as u64;
         Ok(true)
     }
 
     fn open(&self) -> Result<Box<dyn Read + Send>> {
-        let source = Cursor::new(self.stored.clone());
-        Ok(match self.expected.compression {
-            Compression::Unspecified | Compression::Zstd => {
-                let mut decoder = zstd::stream::read::Decoder::with_buffer(source).map_err(|e| self.broken(&e))?;
-                decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(|e| self.broken(&e))?;
-                Box::new(decoder)
-            }
-            Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(source)),
-            Compression::None => Box::new(source),
-        })
+        decompressor(self.expected.compression, self.stored.clone()).map_err(|e| self.broken(&e))
     }
 
     fn broken(&self, reason: &io::Error) -> Error {
@@ -228,6 +212,19 @@ impl fmt::Debug for Lines {
             .field("left", &self.left)
             .finish_non_exhaustive()
     }
+}
+
+fn decompressor(compression: Compression, stored: Bytes) -> io::Result<Box<dyn Read + Send>> {
+    let source = Cursor::new(stored);
+    Ok(match compression {
+        Compression::Unspecified | Compression::Zstd => {
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(source)?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+            Box::new(decoder)
+        }
+        Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(source)),
+        Compression::None => Box::new(source),
+    })
 }
 
 fn compressing(source: io::Error) -> Error {

@@ -30,6 +30,7 @@ use self::stream::AttendStream;
 use crate::{
     execute::{self, Progress},
     link::{Link, RECONNECT_MAX, Reporter, lease_of},
+    memory,
     places::Places,
     settings::Settings,
     watch::LeaseWatch,
@@ -66,6 +67,12 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), Failure> {
     settings.validate()?;
+    let fit = memory::fit(settings.slots, settings.memory_bytes_max)?;
+    if let Some(most) = settings.memory_bytes_max {
+        let (slots, chunk_bytes_max) = (fit.slots, fit.chunk_bytes_max);
+        tracing::info!(memory_bytes_max = most, slots, chunk_bytes_max, "memory is limited");
+    }
+    let settings = Settings { slots: fit.slots, ..settings };
     let worker_id = components.entropy.uuid().to_string();
     tracing::info!(%worker_id, name = settings.name, slots = settings.slots, "worker starts");
     let link = Link::new(channel, &worker_id, components.entropy.clone());
@@ -85,6 +92,7 @@ pub async fn run(
         progress_at: Duration::ZERO,
         draining: false,
         slots: settings.slots,
+        chunk_bytes_max: fit.chunk_bytes_max,
         components,
         link,
         places,
@@ -141,6 +149,7 @@ struct Attendance {
     progress_at: Duration,
     draining: bool,
     slots: u32,
+    chunk_bytes_max: u64,
     components: Components,
     link: Link,
     places: Arc<Places>,
@@ -308,6 +317,7 @@ impl Attendance {
             entropy: self.components.entropy.clone(),
             tasks: self.tasks.clone(),
             progress,
+            chunk_bytes_max: self.chunk_bytes_max,
             reporter: Reporter::new(self.link.clone(), lease.clone(), watch.clone()),
         };
         let span = tracing::info_span!(

@@ -37,6 +37,8 @@ pub(crate) struct Context {
     pub(crate) entropy: Entropy,
     pub(crate) tasks: Tasks,
     pub(crate) progress: Arc<Progress>,
+    /// Encoded bytes at which a chunk ends.
+    pub(crate) chunk_bytes_max: u64,
     pub(crate) reporter: Reporter,
 }
 

@@ -6,6 +6,7 @@
 //! - `link`: the gRPC link to the coordinator; `attend`: the loop around the lease keeper, link and running work; `watch`: the
 //!   end of a lease as its work sees it
 //! - `execute`: one file an assignment
+//! - [`memory`]: what a limit on memory means
 //! - `places`: the clusters and repositories that this worker reaches, opened once
 //!
 //! Deliberately absent: planning, retention, the catalogue, anything that chooses what to do next.
@@ -15,6 +16,7 @@ pub mod cql;
 mod execute;
 mod link;
 pub mod live;
+pub mod memory;
 mod places;
 pub mod schema;
 mod settings;

@@ -149,6 +149,7 @@ mod tests {
         Places::new(&Settings {
             name: "w".into(),
             slots: 1,
+            memory_bytes_max: None,
             data_center: "eu".into(),
             clusters: [("c".to_owned(), profile)].into(),
             repositories: BTreeMap::new(),

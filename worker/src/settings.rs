@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ringvault_proto::error::{ErrorKind, Failure};
 
-use crate::cql::profile::ClusterProfile;
+use crate::{cql::profile::ClusterProfile, memory::fit};
 
 /// Most slots a worker may have; beyond it a second worker on another host serves better.
 pub const SLOTS_MAX: u32 = 256;
@@ -16,6 +16,9 @@ pub struct Settings {
     pub name: String,
     /// Assignments at once, 1 to [`SLOTS_MAX`].
     pub slots: u32,
+    /// Memory that it may take, in bytes, at least [`crate::memory::MEMORY_BYTES_MIN`]: lowers slots, then the size of chunks. Nothing: as
+    /// much as its slots need.
+    pub memory_bytes_max: Option<u64>,
     /// Data centre it stands in; may be empty. Clusters that have one of this name and whose profile names no local one are
     /// read and written there.
     pub data_center: String,
@@ -44,6 +47,7 @@ impl Settings {
         if !(1..=SLOTS_MAX).contains(&self.slots) {
             return invalid(format!("slots = {}: a worker has 1 to {SLOTS_MAX} slots", self.slots));
         }
+        fit(self.slots, self.memory_bytes_max)?;
         if self.clusters.is_empty() {
             return invalid("the worker knows no cluster: add a [clusters.NAME] section with hosts".to_owned());
         }

@@ -150,7 +150,7 @@ struct End {
 }
 
 pub(super) fn encode(index: &TableIndex, backup: &BackupId) -> Result<EncodedIndex> {
-    let mut out = Compressor::new(Compression::Zstd)?;
+    let mut out = Compressor::new()?;
     put_line(&mut out, &Header::of(index, backup)?)?;
     let mut next = 0;
     for chunk in index.chunks() {

@@ -74,7 +74,7 @@ fn record(encoded: &EncodedIndex) -> ObjectRecord {
 
 /// Stores any text as an index would be, with a record that agrees.
 fn decode_text(text: &str) -> Result<TableIndex> {
-    let mut out = crate::compressed::Compressor::new(Compression::Zstd)?;
+    let mut out = crate::compressed::Compressor::new()?;
     out.push(text.as_bytes())?;
     let done = out.finish()?;
     let encoded = EncodedIndex { identity: done.identity, encoded_bytes: done.encoded_bytes, stored: done.stored };

@@ -23,7 +23,7 @@ use super::{
     stream::RowStream,
 };
 use crate::{
-    chunk::{ChunkWriter, Facts, SealedChunk},
+    chunk::{CHUNK_BYTES_MAX, ChunkWriter, Facts, SealedChunk},
     error::{Error, Result},
     table::TableLayout,
 };
@@ -148,9 +148,8 @@ impl TableWork {
                 continue;
             }
             let here = segment_of(grid, &record.key);
-            if !writer.is_empty() && (here != segment || writer.is_full(self.chunk_rows_max)) {
-                let full = std::mem::replace(&mut writer, ChunkWriter::new(self.compression));
-                go_on(send(sealed(full, segment, part)?))?;
+            if !writer.is_empty() && (here != segment || writer.is_full(CHUNK_BYTES_MAX, self.chunk_rows_max)) {
+                go_on(send(sealed(&mut writer, segment, part)?))?;
                 part += 1;
             }
             if here != segment {
@@ -163,7 +162,7 @@ impl TableWork {
             last = Some(record);
         }
         if !writer.is_empty() {
-            go_on(send(sealed(writer, segment, part)?))?;
+            go_on(send(sealed(&mut writer, segment, part)?))?;
         }
         Ok(())
     }
@@ -190,10 +189,8 @@ impl TableWork {
     }
 }
 
-fn sealed(writer: ChunkWriter, segment: u64, part: u32) -> Result<Event> {
-    let chunk = writer.seal()?;
-    chunk.verify()?;
-    Ok(Event::Chunk { segment, part, chunk: Box::new(chunk) })
+fn sealed(writer: &mut ChunkWriter, segment: u64, part: u32) -> Result<Event> {
+    Ok(Event::Chunk { segment, part, chunk: Box::new(writer.seal()?) })
 }
 
 fn go_on(wanted: bool) -> Result<()> {

@@ -83,6 +83,7 @@ impl Embedded {
         let settings = worker::Settings {
             name: "embedded".to_owned(),
             slots: SLOTS,
+            memory_bytes_max: common.lean.memory_limit,
             data_center: String::new(),
             clusters: [(requests::embedded_cluster(&common.connection), profile)].into(),
             repositories: std::collections::BTreeMap::new(),
@@ -213,6 +214,7 @@ pub(crate) async fn run_worker(
     let own = worker::Settings {
         name: settings.name,
         slots: settings.slots,
+        memory_bytes_max: settings.memory_bytes_max,
         data_center: settings.data_center,
         clusters,
         repositories: settings.repositories,

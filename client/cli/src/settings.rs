@@ -39,13 +39,12 @@ impl Process {
     /// # Errors
     /// A usage error that names the setting.
     pub(crate) fn read(cli: &Cli) -> anyhow::Result<Option<Self>> {
-        let fleet = &cli.common.fleet;
         Ok(match &cli.command {
             Command::Coordinator(flags) => {
-                Some(Self::Coordinator(Box::new(CoordinatorSettings::read(flags, &fleet.certificates)?)))
+                Some(Self::Coordinator(Box::new(CoordinatorSettings::read(flags, &cli.common.fleet.certificates)?)))
             }
             Command::Worker(flags) if flags.action.is_none() => {
-                Some(Self::Worker(Box::new(WorkerSettings::read(flags, fleet)?)))
+                Some(Self::Worker(Box::new(WorkerSettings::read(flags, &cli.common)?)))
             }
             _ => None,
         })

@@ -225,6 +225,7 @@ impl Bench {
         let settings = Settings {
             name: "w".into(),
             slots: 2,
+            memory_bytes_max: None,
             data_center: String::new(),
             clusters: [("c".to_owned(), ClusterProfile::of_hosts(["127.0.0.1"]))].into(),
             repositories: BTreeMap::new(),

@@ -53,7 +53,7 @@ pub(super) async fn dump(context: &Context, assignment: &v1::Assignment, work: v
         behind,
         limit_rows: work.limit_rows,
     };
-    let sink = ChunkSink::new(work.compression(), work.chunk_rows_max, first_part);
+    let sink = ChunkSink::new(work.compression(), context.chunk_bytes_max, work.chunk_rows_max, first_part);
     let store = Store {
         context,
         cluster: &cluster,

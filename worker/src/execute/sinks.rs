@@ -44,22 +44,21 @@ pub(crate) struct Dumped {
 /// Cuts lines into chunks. Part boundaries depend on the segment's rows only.
 #[derive(Debug)]
 pub(crate) struct ChunkSink {
-    compression: Compression,
+    bytes_max: u64,
     rows_max: u64,
     part: u32,
     writer: ChunkWriter,
 }
 
 impl ChunkSink {
-    /// Starts with part `part` of the first segment; `rows_max` 0 means that only bytes count.
-    pub(crate) fn new(compression: Compression, rows_max: u64, part: u32) -> Self {
-        Self { compression, rows_max, part, writer: ChunkWriter::new(compression) }
+    /// Starts with part `part` of the first segment; a chunk ends with `bytes_max` encoded bytes or `rows_max` rows; 0 rows
+    /// mean that only bytes count.
+    pub(crate) fn new(compression: Compression, bytes_max: u64, rows_max: u64, part: u32) -> Self {
+        Self { bytes_max, rows_max, part, writer: ChunkWriter::new(compression) }
     }
 
     fn seal(&mut self) -> Result<(u32, SealedChunk), Failure> {
-        let writer = std::mem::replace(&mut self.writer, ChunkWriter::new(self.compression));
-        let sealed = writer.seal()?;
-        sealed.verify()?;
+        let sealed = self.writer.seal()?;
         let part = self.part;
         self.part += 1;
         Ok((part, sealed))
@@ -78,7 +77,7 @@ impl LineSink for ChunkSink {
         facts: Facts,
     ) -> Result<Option<Dumped>, Failure> {
         // A full chunk ends before the next line, so the last chunk of a segment is never empty.
-        let piece = if self.writer.is_full(self.rows_max) {
+        let piece = if self.writer.is_full(self.bytes_max, self.rows_max) {
             Some(Dumped { segment, chunk: Some(self.seal()?), closed: false })
         } else {
             None

@@ -30,6 +30,7 @@ pub(super) fn go_together(cli: &Cli) -> Result<(), clap::Error> {
         Needs::Neither => neither(cli, name),
     }?;
     certificates(cli, name)?;
+    memory(cli, name)?;
     changes(cli)?;
     chosen::make_sense(&cli.command)
 }
@@ -45,6 +46,25 @@ fn certificates(cli: &Cli, name: &str) -> Result<(), clap::Error> {
         ))),
         _ => fleet.certificates.files().map(drop),
     }
+}
+
+/// A limit on memory is for processes that move rows.
+fn memory(cli: &Cli, name: &str) -> Result<(), clap::Error> {
+    let given = cli.common.lean.memory_limit.is_some() && std::env::var_os("RINGVAULT_MEMORY_LIMIT").is_none();
+    let moves_rows = match &cli.command {
+        Command::Worker(worker) => worker.action.is_none(),
+        command => matches!(needs(command), Needs::Cluster) && cli.common.fleet.coordinator.is_none(),
+    };
+    if !given || moves_rows {
+        return Ok(());
+    }
+    Err(usage(match cli.common.fleet.coordinator {
+        Some(_) => {
+            "--memory-limit is each worker's own: give it to `ringvault worker`, or set memory_limit in its file"
+                .to_owned()
+        }
+        None => format!("--memory-limit is for jobs that run in this process and for workers; {name} is neither"),
+    }))
 }
 
 fn needs(command: &Command) -> Needs {

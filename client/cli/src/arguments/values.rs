@@ -92,6 +92,20 @@ impl Rate {
     }
 }
 
+/// A number of bytes: `64M`, `64MB` and `64MiB` all mean 64 × 2^20, as limits of memory are given.
+pub(crate) fn byte_size(text: &str) -> Result<u64, String> {
+    const WANT: &str = "want a size such as 64M or 1G";
+    let (number, unit) = split_unit(text.trim()).map_err(|_| WANT.to_owned())?;
+    let shift = match unit.to_ascii_uppercase().trim_end_matches('B').trim_end_matches('I') {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        _ => return Err(WANT.to_owned()),
+    };
+    number.checked_mul(1 << shift).filter(|bytes| *bytes > 0).ok_or_else(|| WANT.to_owned())
+}
+
 /// A limit that can be lifted: a number above 0, or `none`, which is 0.
 pub(crate) fn bound(text: &str) -> Result<u32, String> {
     match text.trim() {
@@ -193,6 +207,15 @@ mod tests {
         assert_eq!(span("15m"), Ok(Duration::from_secs(900)));
         assert_eq!(span("250ms"), Ok(Duration::from_millis(250)));
         assert!(span("soon").is_err() && span("-1s").is_err() && span("1 fortnight").is_err());
+    }
+
+    #[test]
+    fn sizes_of_memory_are_in_powers_of_two() {
+        for text in ["64M", "64MB", "64MiB", "64m", " 64 MiB ", "65536K"] {
+            assert_eq!(byte_size(text), Ok(64 << 20), "{text}");
+        }
+        assert_eq!((byte_size("1G"), byte_size("123")), (Ok(1 << 30), Ok(123)));
+        assert!(byte_size("0").is_err() && byte_size("64X").is_err() && byte_size("lots").is_err());
     }
 
     #[test]

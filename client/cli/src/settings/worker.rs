@@ -9,7 +9,7 @@ use ringvault_client::TlsFiles;
 use serde::Deserialize;
 
 use super::{TelemetrySection, TlsSection, read_file, tls};
-use crate::arguments::{common::Fleet, processes::Worker, usage};
+use crate::arguments::{common::Common, processes::Worker, usage, values::byte_size};
 
 /// Assignments that a worker runs at once unless it is told.
 pub(crate) const SLOTS: u32 = 4;
@@ -31,6 +31,7 @@ pub(crate) struct WorkerSettings {
     pub(crate) coordinator: String,
     pub(crate) name: String,
     pub(crate) slots: u32,
+    pub(crate) memory_bytes_max: Option<u64>,
     pub(crate) data_center: String,
     pub(crate) clusters: BTreeMap<String, ClusterSection>,
     pub(crate) repositories: BTreeMap<String, String>,
@@ -44,6 +45,7 @@ struct WorkerFile {
     coordinator: Option<String>,
     name: Option<String>,
     slots: Option<u32>,
+    memory_limit: Option<String>,
     #[serde(default)]
     data_center: String,
     #[serde(default)]
@@ -60,7 +62,8 @@ impl WorkerSettings {
     ///
     /// # Errors
     /// A usage error that names the setting.
-    pub(crate) fn read(flags: &Worker, fleet: &Fleet) -> anyhow::Result<Self> {
+    pub(crate) fn read(flags: &Worker, common: &Common) -> anyhow::Result<Self> {
+        let fleet = &common.fleet;
         let file: WorkerFile = read_file(flags.config.as_deref())?;
         let Some(coordinator) = fleet.coordinator.clone().or(file.coordinator) else {
             return Err(
@@ -77,6 +80,10 @@ impl WorkerSettings {
             coordinator,
             name: flags.name.clone().or(file.name).unwrap_or_else(machine_name),
             slots: flags.slots.or(file.slots).unwrap_or(SLOTS),
+            memory_bytes_max: match common.lean.memory_limit {
+                Some(given) => Some(given),
+                None => memory_limit(file.memory_limit.as_deref())?,
+            },
             data_center: file.data_center,
             clusters: file.clusters,
             repositories: file.repositories,
@@ -84,6 +91,12 @@ impl WorkerSettings {
             telemetry: file.telemetry.with_metrics(flags.metrics_listen),
         })
     }
+}
+
+fn memory_limit(text: Option<&str>) -> anyhow::Result<Option<u64>> {
+    let read =
+        |text| byte_size(text).map_err(|want| usage(format!("memory_limit = {text:?} in the worker's file: {want}")));
+    Ok(text.map(read).transpose()?)
 }
 
 /// The machine's name, else the process's number: something to tell workers apart.
@@ -111,7 +124,7 @@ mod tests {
         line.extend(more);
         let cli = Cli::read(line)?;
         let Command::Worker(flags) = &cli.command else { unreachable!("worker was asked for") };
-        WorkerSettings::read(flags, &cli.common.fleet)
+        WorkerSettings::read(flags, &cli.common)
     }
 
     const FILE: &str = r#"
