@@ -9,10 +9,22 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use futures::{StreamExt as _, TryStreamExt as _};
 use scylla::client::session::Session;
+use scylla::cluster::ClusterState;
+use scylla::policies::load_balancing::{NodeIdentifier, SingleTargetLoadBalancingPolicy};
 use scylla::response::PagingState;
+use scylla::routing::Token;
 use scylla::statement::Consistency;
 
 use crate::cql::{qualified, quote};
+
+/// Whom the yardstick asks for a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coordinator {
+    /// Whom the driver picks, which may own nothing of it.
+    Any,
+    /// One that owns it; owners take turns.
+    Owner,
+}
 
 /// How the yardstick reads.
 #[derive(Clone, Copy, Debug)]
@@ -21,11 +33,16 @@ pub struct RawScan {
     pub parallel: usize,
     /// Rows a page.
     pub page_rows: i32,
+    /// Who must answer.
+    pub consistency: Consistency,
+    /// Who is asked; [`Coordinator::Owner`] wants a session that knows the keyspace.
+    pub coordinator: Coordinator,
 }
 
 impl Default for RawScan {
     fn default() -> Self {
-        Self { parallel: 4, page_rows: 5000 }
+        let (consistency, coordinator) = (Consistency::LocalQuorum, Coordinator::Any);
+        Self { parallel: 4, page_rows: 5000, consistency, coordinator }
     }
 }
 
@@ -85,14 +102,21 @@ pub async fn scan_selecting(
     let query = format!("SELECT {selected} FROM {} WHERE {token} > ? AND {token} <= ?", qualified(keyspace, table));
     let mut statement = session.prepare(query.as_str()).await.with_context(|| format!("prepare {query}"))?;
     statement.set_page_size(how.page_rows);
-    statement.set_consistency(Consistency::LocalQuorum);
+    statement.set_consistency(how.consistency);
     let (rows, bytes) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-    let step = u64::MAX / RANGES;
-    let bound = |i: u64| if i == RANGES { i64::MAX } else { i64::MIN.wrapping_add_unsigned(step * i) };
+    let state = session.get_cluster_state();
+    let bounds = bounds(&state);
     let begun = Instant::now();
-    futures::stream::iter((0..RANGES).map(|i| (bound(i), bound(i + 1))))
-        .map(|range| {
-            let (session, statement) = (Arc::clone(session), statement.clone());
+    futures::stream::iter(bounds.windows(2).enumerate())
+        .map(|(turn, range)| {
+            let (session, mut statement, range) = (Arc::clone(session), statement.clone(), (range[0], range[1]));
+            if how.coordinator == Coordinator::Owner {
+                let owners = state.get_token_endpoints(keyspace, table, Token::new(range.1));
+                if let Some((owner, _)) = owners.get(turn % owners.len().max(1)) {
+                    let only = SingleTargetLoadBalancingPolicy::new(NodeIdentifier::HostId(owner.host_id), None);
+                    statement.set_load_balancing_policy(Some(only));
+                }
+            }
             let (rows, bytes) = (Arc::clone(&rows), Arc::clone(&bytes));
             async move {
                 let mut state = PagingState::start();
@@ -113,4 +137,17 @@ pub async fn scan_selecting(
         .await?;
     let elapsed = begun.elapsed();
     Ok(Scanned { rows: rows.load(Ordering::Relaxed), bytes: bytes.load(Ordering::Relaxed), elapsed })
+}
+
+/// Where the ring is cut: evenly, and with several nodes also where owners change, so that each range has its owners.
+fn bounds(state: &ClusterState) -> Vec<i64> {
+    let step = u64::MAX / RANGES;
+    let mut bounds: Vec<i64> = (0..RANGES).map(|i| i64::MIN.wrapping_add_unsigned(step * i)).collect();
+    bounds.push(i64::MAX);
+    if state.get_nodes_info().len() > 1 {
+        bounds.extend(state.replica_locator().ring().iter().map(|(token, _)| token.value()));
+    }
+    bounds.sort_unstable();
+    bounds.dedup();
+    bounds
 }

@@ -4,6 +4,7 @@
 use anyhow::Result;
 use num_bigint::BigInt;
 use scylla::client::session::Session;
+use serde::{Deserialize, Serialize};
 
 use crate::cql::Cell;
 use crate::samples::bytes::{bigint, boolean, decimal, double, int, list, map, text};
@@ -13,7 +14,8 @@ use crate::samples::{load, load_batched};
 pub const MIXED_PARTITION_ROWS: u64 = 10;
 
 /// A table of the benchmark.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum BenchTable {
     /// A text key and ten texts of 100 characters; a partition a row.
     Ycsb,
@@ -33,11 +35,21 @@ impl BenchTable {
         }
     }
 
-    /// The keyspace that holds it alone, so that its backup is a whole one.
-    pub fn keyspace(self) -> &'static str {
+    /// What it is, in a line.
+    pub fn described(self) -> &'static str {
         match self {
-            Self::Ycsb => "bench_ycsb",
-            Self::Mixed => "bench_mixed",
+            Self::Ycsb => "YCSB: rows of 1 KB, a partition each",
+            Self::Mixed => "mixed: 12 columns with map, set, decimal, blob",
+        }
+    }
+
+    /// The keyspace that holds it alone, so that its backup is a whole one.
+    pub fn keyspace(self, size: Size) -> &'static str {
+        match (self, size) {
+            (Self::Ycsb, Size::Whole) => "bench_ycsb",
+            (Self::Ycsb, Size::Part) => "bench_ycsb_part",
+            (Self::Mixed, Size::Whole) => "bench_mixed",
+            (Self::Mixed, Size::Part) => "bench_mixed_part",
         }
     }
 
@@ -117,6 +129,15 @@ impl BenchTable {
             }
         }
     }
+}
+
+/// How many rows of a table a subject meets. Rows a second compare across sizes, since each lasts long enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    /// All: for who reads fast.
+    Whole,
+    /// The first of them: for who writes, or is several times slower.
+    Part,
 }
 
 /// How a yardstick writes.

@@ -1,134 +1,136 @@
-//! Medians and ratios, as a table in Markdown and a picture in SVG.
+//! Medians and ratios of recorded runs.
+//!
+//! - [`medians`]: of each subject, setting and table; what is compared with what
+//! - [`markdown`]: tables for people; [`svg`]: rows a second as bars
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
+mod markdown;
+mod medians;
+mod svg;
 
-use super::data::BenchTable;
-use super::measure::{Setting, Taken};
-use super::subjects::Subject;
+pub use markdown::markdown;
+pub use svg::svg;
 
-/// One measured run.
-#[derive(Clone, Copy, Debug)]
-pub struct Measured {
-    /// On which cores.
-    pub setting: Setting,
-    /// Which table.
-    pub table: BenchTable,
-    /// Who.
-    pub subject: Subject,
-    /// Rows that were read or written.
-    pub rows: u64,
-    /// What it took.
-    pub taken: Taken,
-}
+use std::collections::BTreeSet;
 
-/// Medians of one subject.
-#[derive(Clone, Copy, Debug)]
-struct Line {
-    subject: Subject,
-    runs: usize,
-    rows_per_second: f64,
-    cpu_s_per_million: f64,
-    memory_mib: f64,
-}
+use super::record::Record;
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-fn lines(measured: &[Measured], setting: Setting, table: BenchTable) -> Vec<Line> {
-    let of = |subject: Subject| {
-        let runs: Vec<&Measured> =
-            measured.iter().filter(|run| (run.setting, run.table, run.subject) == (setting, table, subject)).collect();
-        let figure = |of: fn(&Measured) -> f64| median(runs.iter().map(|run| of(run)).collect());
-        (!runs.is_empty()).then(|| Line {
-            subject,
-            runs: runs.len(),
-            rows_per_second: figure(|run| run.rows as f64 / run.taken.wall_s),
-            cpu_s_per_million: figure(|run| run.taken.cpu_s * 1e6 / run.rows as f64),
-            memory_mib: figure(|run| run.taken.memory_bytes as f64 / f64::from(1 << 20)),
-        })
+/// When and where: dates from first to last, and each machine.
+fn origin(records: &[Record]) -> String {
+    let dates: BTreeSet<&str> = records.iter().map(|record| record.date.as_str()).collect();
+    let machines: BTreeSet<&str> = records.iter().map(|record| record.machine.as_str()).collect();
+    let when = match (dates.first(), dates.last()) {
+        (Some(first), Some(last)) if first != last => format!("{first} to {last}"),
+        (first, _) => first.copied().unwrap_or("never").to_owned(),
     };
-    Subject::ALL.into_iter().filter_map(of).collect()
+    format!("{when}, {}", machines.into_iter().collect::<Vec<_>>().join(" and "))
 }
 
-/// Rows a second of each subject over those of its yardstick.
-fn ratios(lines: &[Line]) -> BTreeMap<&'static str, f64> {
-    let speed = |subject: Subject| lines.iter().find(|line| line.subject == subject).map(|line| line.rows_per_second);
-    let ratio = |line: &Line| Some((line.subject.name(), line.rows_per_second / speed(line.subject.yardstick())?));
-    lines.iter().filter_map(ratio).collect()
-}
-
-/// The figures as a table in Markdown, one a setting and table.
-#[must_use]
-pub fn markdown(measured: &[Measured], rows: &BTreeMap<&'static str, u64>) -> String {
-    let mut text = String::new();
-    for (setting, table) in groups() {
-        let lines = lines(measured, setting, table);
-        if lines.is_empty() {
-            continue;
-        }
-        let ratios = ratios(&lines);
-        let rows = rows.get(table.name()).copied().unwrap_or_default();
-        let _ = writeln!(text, "\n{} rows of `{}`, {}:\n", rows, table.name(), setting.name());
-        let _ = writeln!(text, "| | rows/s | of its yardstick | CPU s a million rows | peak MiB | runs |");
-        let _ = writeln!(text, "| --- | ---: | ---: | ---: | ---: | ---: |");
-        for line in lines {
-            let ratio = ratios.get(line.subject.name()).copied().unwrap_or(f64::NAN);
-            let _ = writeln!(
-                text,
-                "| {} | {:.0} | {ratio:.2} | {:.1} | {:.0} | {} |",
-                line.subject.name(),
-                line.rows_per_second,
-                line.cpu_s_per_million,
-                line.memory_mib,
-                line.runs
-            );
-        }
+/// A number of rows a second, in thousands.
+fn thousands(rows: f64) -> String {
+    match rows {
+        rows if rows >= 99_500.0 => format!("{:.0}k", rows / 1e3),
+        rows if rows >= 1_000.0 => format!("{:.1}k", rows / 1e3),
+        rows => format!("{rows:.0}"),
     }
-    text
 }
 
-/// The rows a second as bars.
-#[must_use]
-pub fn svg(measured: &[Measured]) -> String {
-    const BAR: u32 = 18;
-    const WIDTH: f64 = 420.0;
-    let mut body = String::new();
-    let mut y = 10;
-    for (setting, table) in groups() {
-        let lines = lines(measured, setting, table);
-        let Some(most) = lines.iter().map(|line| line.rows_per_second).max_by(f64::total_cmp) else { continue };
-        y += 24;
-        let _ =
-            writeln!(body, "<text x=\"10\" y=\"{y}\" font-weight=\"bold\">{}, {}</text>", table.name(), setting.name());
-        for line in lines {
-            let name = line.subject.name();
-            let color = if name.starts_with("ringvault") { "#2a6f97" } else { "#adb5bd" };
-            let length = WIDTH * line.rows_per_second / most;
-            let middle = y + BAR;
-            let _ = writeln!(body, "<text x=\"10\" y=\"{middle}\">{name}</text>");
-            let _ = writeln!(
-                body,
-                "<rect x=\"290\" y=\"{}\" width=\"{length:.0}\" height=\"{}\" fill=\"{color}\"/>",
-                middle - 12,
-                BAR - 4
-            );
-            let end = 296.0 + length;
-            let _ = writeln!(body, "<text x=\"{end:.0}\" y=\"{middle}\">{:.0}</text>", line.rows_per_second);
-            y += BAR;
-        }
-        y += 8;
+#[cfg(test)]
+mod tests {
+    use super::super::data::BenchTable;
+    use super::super::measure::{Setting, Taken};
+    use super::super::record::{Beside, Figures, Memory, Nodes, Polite, Reader, Shape, Small, Speed, Work};
+    use super::super::subjects::Subject;
+    use super::super::yardstick::Yardstick;
+    use super::*;
+
+    fn record(figures: Figures) -> Record {
+        Record { date: "2026-01-31".to_owned(), machine: "2 cores of a <fast> one".to_owned(), figures }
     }
-    format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"800\" height=\"{}\" font-family=\"sans-serif\" \
-         font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n{body}</svg>\n",
-        y + 16
-    )
-}
 
-fn groups() -> impl Iterator<Item = (Setting, BenchTable)> {
-    let settings = [Setting::Apart, Setting::Shared];
-    settings.into_iter().flat_map(|setting| BenchTable::ALL.into_iter().map(move |table| (setting, table)))
+    fn taken(wall_s: f64) -> Taken {
+        Taken { wall_s, cpu_s: wall_s / 2.0, memory_bytes: 40 << 20 }
+    }
+
+    /// A million rows in so many seconds, half a gigabyte.
+    pub(super) fn speed(subject: Subject, wall_s: f64) -> Record {
+        let (setting, table) = (Setting::Shared, BenchTable::Ycsb);
+        let (job_s, encoded_bytes) = (Some(wall_s - 1.0), Some(500_000_000));
+        record(Figures::Speed(Speed {
+            setting,
+            table,
+            subject,
+            rows: 1_000_000,
+            taken: taken(wall_s),
+            job_s,
+            encoded_bytes,
+        }))
+    }
+
+    #[test]
+    fn every_subject_has_its_line_in_table_and_picture() {
+        let records: Vec<Record> = Subject::ALL.into_iter().map(|subject| speed(subject, 20.0)).collect();
+        let (text, picture) = (markdown(&records), svg(&records));
+        for subject in Subject::ALL {
+            assert!(text.contains(&format!("\n| {} | 50.0k", subject.name())), "{text}");
+            assert!(picture.contains(&format!(">{}</text>", subject.name())), "{picture}");
+        }
+        assert!(text.starts_with("Measured 2026-01-31, 2 cores of a <fast> one.\n"), "{text}");
+        assert!(picture.contains("a &lt;fast&gt; one"), "{picture}");
+    }
+
+    #[test]
+    fn shares_and_ratios_are_those_of_medians() {
+        let raw = Subject::Raw(Yardstick::Scan);
+        let ours = [20.0, 40.0, 25.0].map(|wall_s| speed(Subject::BackupValues, wall_s));
+        let others = [speed(raw, 20.0), speed(Subject::DsbulkUnload, 100.0)];
+        let text = markdown(&[&ours[..], &others[..]].concat());
+        assert!(text.contains("| ringvault backup, values, zstd | 40.0k (80 %) | 12.5 | 25.0 | 1.0 | 40 |"), "{text}");
+        assert!(text.contains("| ringvault backup, values, zstd : DSBulk unload, JSON | 4.00× |"), "{text}");
+        assert!(!text.contains("less than"), "{text}");
+        assert!(markdown(&[speed(raw, 2.0)]).contains("1 of 1 medians hold runs of less than 10 s"));
+    }
+
+    #[test]
+    fn the_other_scenarios_have_their_sections() {
+        let small = Small {
+            tables: 300,
+            rows: 30_000,
+            first: taken(6.0),
+            second: taken(5.0),
+            second_stored_bytes: 0,
+            second_chunks_new: 0,
+        };
+        let memory = |work, limit: Option<&str>, rows| {
+            let limit = limit.map(ToOwned::to_owned);
+            Figures::Memory(Memory { work, limit, shape: Shape::One, factor: 1, rows, taken: taken(9.0) })
+        };
+        let nodes =
+            |reader, wall_s| Figures::Nodes(Nodes { replicas: 3, reader, rows: 1_000_000, taken: taken(wall_s) });
+        let polite = Polite {
+            setting: Setting::Shared,
+            beside: Beside::Full,
+            per_second: 400,
+            answered: 4000,
+            failed: 0,
+            read_p50_ms: 1.0,
+            read_p99_ms: 9.5,
+            write_p50_ms: 0.5,
+            write_p99_ms: 8.0,
+            rows_per_second: Some(120_000.0),
+        };
+        let figures = [
+            Figures::Small(small),
+            memory(Work::Backup, None, 300_000),
+            memory(Work::Restore, Some("64M"), 300_000),
+            Figures::Polite(polite),
+            nodes(Reader::RawAny, 10.0),
+            nodes(Reader::RawOwner, 8.0),
+            nodes(Reader::Backup, 16.0),
+        ];
+        let text = markdown(&figures.map(record));
+        assert!(text.contains("300 tables with 30000 rows takes 6.0 s (3.0 s of CPU)"), "{text}");
+        assert!(text.contains("| 300k rows, one partition | 40 | – | – | 40 |"), "{text}");
+        assert!(text.contains("`--pace full`, shared | 120k | 1.0 | 9.5 | 0.5 | 8.0 | 0 |"), "{text}");
+        assert!(text.contains("| RF 3 | 100k | 125k (1.25×) | 62.5k (0.62×) | 1 |"), "{text}");
+    }
 }

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use serde::{Deserialize, Serialize};
 
-use super::data::BenchTable;
+use super::data::{BenchTable, Size};
 use super::rivals;
 use super::yardstick::Yardstick;
 
@@ -14,7 +15,8 @@ pub const TARGET: &str = "bench_target";
 const DSBULK_HEAP: &str = "-Xmx1g";
 
 /// Something that reads or writes a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Subject {
     /// The raw driver.
     Raw(Yardstick),
@@ -59,7 +61,7 @@ impl Subject {
     /// Its name in reports.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Raw(Yardstick::Scan) => "raw driver, scan",
+            Self::Raw(Yardstick::Scan | Yardstick::ScanAny | Yardstick::ScanOwner) => "raw driver, scan",
             Self::Raw(Yardstick::ScanTimes) => "raw driver, scan with times",
             Self::Raw(Yardstick::WriteSingle) => "raw driver, a row a request",
             Self::Raw(Yardstick::WriteBatched) => "raw driver, batches",
@@ -75,26 +77,47 @@ impl Subject {
         }
     }
 
-    /// What its rows a second are compared with.
-    pub fn yardstick(self) -> Self {
+    /// What its rows a second are compared with: the faster one of these.
+    pub fn yardsticks(self) -> &'static [Self] {
         match self {
-            Self::Raw(Yardstick::Scan)
+            Self::Raw(Yardstick::Scan | Yardstick::ScanAny | Yardstick::ScanOwner)
             | Self::BackupValues
             | Self::BackupGzip
             | Self::DsbulkUnload
-            | Self::CqlshCopy => Self::Raw(Yardstick::Scan),
-            Self::Raw(Yardstick::ScanTimes) | Self::BackupTimes => Self::Raw(Yardstick::ScanTimes),
+            | Self::CqlshCopy => &[Self::Raw(Yardstick::Scan)],
+            Self::Raw(Yardstick::ScanTimes) | Self::BackupTimes => &[Self::Raw(Yardstick::ScanTimes)],
             Self::Raw(Yardstick::WriteSingle | Yardstick::WriteBatched)
             | Self::RestoreValues
             | Self::RestoreTimes
             | Self::RestoreVerified
-            | Self::DsbulkLoad => Self::Raw(Yardstick::WriteBatched),
+            | Self::DsbulkLoad => &[Self::Raw(Yardstick::WriteSingle), Self::Raw(Yardstick::WriteBatched)],
         }
     }
 
     /// Whether it fills [`TARGET`], which must be empty before.
     pub fn writes(self) -> bool {
-        self.yardstick() == Self::Raw(Yardstick::WriteBatched)
+        self.yardsticks().contains(&Self::Raw(Yardstick::WriteBatched))
+    }
+
+    /// Which table it meets.
+    pub fn size(self) -> Size {
+        let slow = [Self::DsbulkUnload, Self::CqlshCopy].contains(&self);
+        if slow || self.writes() { Size::Part } else { Size::Whole }
+    }
+
+    /// Whose files it reads: what must have run on its table before.
+    pub fn reads_files_of(self) -> Option<Self> {
+        match self {
+            Self::RestoreValues => Some(Self::BackupValues),
+            Self::RestoreTimes | Self::RestoreVerified => Some(Self::BackupTimes),
+            Self::DsbulkLoad => Some(Self::DsbulkUnload),
+            Self::Raw(_)
+            | Self::BackupValues
+            | Self::BackupGzip
+            | Self::BackupTimes
+            | Self::DsbulkUnload
+            | Self::CqlshCopy => None,
+        }
     }
 }
 
@@ -107,7 +130,7 @@ pub struct Place {
     pub ringvault: PathBuf,
     /// The benchmark's own binary, for yardsticks.
     pub own: PathBuf,
-    /// A node.
+    /// The nodes, comma-separated.
     pub host: String,
     /// Its CQL port.
     pub port: u16,
@@ -118,12 +141,13 @@ impl Place {
         parts.iter().fold(self.directory.clone(), |path, part| path.join(part)).display().to_string()
     }
 
-    fn repository(&self, table: BenchTable, kind: &str) -> String {
-        self.path(&[&format!("{}-{kind}", table.name())])
+    /// The directory of a kind of files of a keyspace.
+    pub fn repository(&self, keyspace: &str, kind: &str) -> String {
+        self.path(&[&format!("{keyspace}-{kind}")])
     }
 
-    /// What a subject leaves behind and must not find when it runs again.
-    pub fn leftovers(&self, subject: Subject, table: BenchTable) -> Option<PathBuf> {
+    /// What a subject makes, and must not find when it runs again.
+    pub fn makes(&self, subject: Subject, keyspace: &str) -> Option<PathBuf> {
         let name = match subject {
             Subject::BackupValues => "values",
             Subject::BackupGzip => "gzip",
@@ -132,21 +156,20 @@ impl Place {
             Subject::CqlshCopy => "csv",
             _ => return None,
         };
-        Some(Path::new(&self.repository(table, name)).to_path_buf())
+        Some(Path::new(&self.repository(keyspace, name)).to_path_buf())
     }
 
-    /// The command line of a subject.
+    /// The command line of a subject on the table of so many rows in a keyspace.
     ///
     /// # Errors
     /// If a rival can't be fetched.
-    pub fn words(&self, subject: Subject, table: BenchTable, rows: u64) -> Result<Vec<String>> {
-        let backup = |kind: &str, more: &[&str]| self.backup(table, kind, more);
-        let restore = |kind: &str, more: &[&str]| self.restore(table, kind, more);
-        let node = format!("{}:{}", self.host, self.port);
+    pub fn words(&self, subject: Subject, table: BenchTable, keyspace: &str, rows: u64) -> Result<Vec<String>> {
+        let backup = |kind: &str, more: &[&str]| self.backup(keyspace, kind, &[&["--pace", "full"], more].concat());
+        let restore = |kind: &str, more: &[&str]| self.restore(keyspace, kind, &[&["--data-only"], more].concat());
         Ok(match subject {
             Subject::Raw(yardstick) => {
-                let own = self.own.display().to_string();
-                strings(&[&own, "yardstick", yardstick.name(), table.name(), &node, TARGET, &rows.to_string()])
+                let keyspace = if subject.writes() { TARGET } else { keyspace };
+                self.raw(yardstick, table, keyspace, rows)
             }
             Subject::BackupValues => backup("values", &["--values-only"]),
             Subject::BackupGzip => backup("gzip", &["--values-only", "--compression", "gzip"]),
@@ -154,39 +177,46 @@ impl Place {
             Subject::RestoreValues => restore("values", &["--no-verify"]),
             Subject::RestoreTimes => restore("times", &["--no-verify"]),
             Subject::RestoreVerified => restore("times", &[]),
-            Subject::DsbulkUnload => self.dsbulk("unload", table.keyspace(), table)?,
-            Subject::DsbulkLoad => self.dsbulk("load", TARGET, table)?,
+            Subject::DsbulkUnload => self.dsbulk("unload", keyspace, table, keyspace)?,
+            Subject::DsbulkLoad => self.dsbulk("load", TARGET, table, keyspace)?,
             Subject::CqlshCopy => {
-                let file = self.repository(table, "csv");
-                let copy = format!("COPY {}.{} TO '{file}' WITH HEADER = true", table.keyspace(), table.name());
+                let file = self.repository(keyspace, "csv");
+                let copy = format!("COPY {keyspace}.{} TO '{file}' WITH HEADER = true", table.name());
                 let cqlsh = rivals::cqlsh()?.display().to_string();
                 strings(&[&cqlsh, &self.host, &self.port.to_string(), "-e", &copy])
             }
         })
     }
 
-    fn ringvault(&self, words: &[&str], more: &[&str]) -> Vec<String> {
+    /// The command line of a yardstick.
+    pub fn raw(&self, yardstick: Yardstick, table: BenchTable, keyspace: &str, rows: u64) -> Vec<String> {
+        let (own, node) = (self.own.display().to_string(), format!("{}:{}", self.host, self.port));
+        strings(&[&own, "yardstick", yardstick.name(), table.name(), &node, keyspace, &rows.to_string()])
+    }
+
+    /// A command line of Ringvault with the options that reach the node.
+    pub fn ringvault(&self, words: &[&str], more: &[&str]) -> Vec<String> {
         let mut all = vec![self.ringvault.display().to_string()];
         all.extend(strings(words));
-        all.extend(strings(&["--hosts", &self.host, "--port", &self.port.to_string(), "--pace", "full", "--json"]));
+        all.extend(strings(&["--hosts", &self.host, "--port", &self.port.to_string(), "--json"]));
         all.extend(strings(more));
         all
     }
 
-    fn backup(&self, table: BenchTable, kind: &str, more: &[&str]) -> Vec<String> {
-        let repository = self.repository(table, kind);
-        self.ringvault(&["backup", table.keyspace(), &repository, "--fresh"], more)
+    /// `ringvault backup` of a keyspace into the repository of a kind.
+    pub fn backup(&self, keyspace: &str, kind: &str, more: &[&str]) -> Vec<String> {
+        self.ringvault(&["backup", keyspace, &self.repository(keyspace, kind), "--fresh"], more)
     }
 
-    fn restore(&self, table: BenchTable, kind: &str, more: &[&str]) -> Vec<String> {
-        let repository = self.repository(table, kind);
-        let words = ["restore", table.keyspace(), &repository, "--keyspace-as", TARGET, "--data-only", "--fresh"];
-        self.ringvault(&words, more)
+    /// `ringvault restore` of it into [`TARGET`].
+    pub fn restore(&self, keyspace: &str, kind: &str, more: &[&str]) -> Vec<String> {
+        let words = ["restore", keyspace, &self.repository(keyspace, kind), "--keyspace-as", TARGET, "--fresh"];
+        self.ringvault(&[&words[..], &["--pace", "full"]].concat(), more)
     }
 
-    fn dsbulk(&self, what: &str, keyspace: &str, table: BenchTable) -> Result<Vec<String>> {
+    fn dsbulk(&self, what: &str, keyspace: &str, table: BenchTable, files_of: &str) -> Result<Vec<String>> {
         let jars = rivals::dsbulk()?.join("*").display().to_string();
-        let (url, logs) = (self.repository(table, "dsbulk"), self.path(&["dsbulk-logs"]));
+        let (url, logs) = (self.repository(files_of, "dsbulk"), self.path(&["dsbulk-logs"]));
         let main = "com.datastax.oss.dsbulk.runner.DataStaxBulkLoader";
         let java = ["java", DSBULK_HEAP, "-cp", &jars, main, what, "-c", "json", "-url", &url];
         let names = ["-k", keyspace, "-t", table.name(), "-h", &self.host, "-port", &self.port.to_string()];

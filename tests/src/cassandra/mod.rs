@@ -12,6 +12,7 @@ mod node;
 mod tls;
 
 pub use cluster::{ClusterSpec, TestCluster, connect};
+pub(crate) use install::installation;
 pub use install::prepare_all;
 pub use tls::{Certificates, NodeTls, other_authority};
 
