@@ -52,12 +52,15 @@ pub fn lock(name: &str) -> Result<Lock> {
     Ok(Lock { _file: file })
 }
 
-/// The directory of running clusters: each holds its nodes' data until it stops.
+/// The directory of this lane's running clusters: each holds its nodes' data until it stops.
 ///
 /// # Errors
 /// If it can't be created.
 pub fn running() -> Result<PathBuf> {
-    let path = root()?.join("run");
+    let path = root()?.join(match crate::cassandra::lane() {
+        0 => "run".to_owned(),
+        lane => format!("run-{lane}"),
+    });
     fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
     Ok(path)
 }

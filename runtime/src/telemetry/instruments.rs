@@ -29,6 +29,7 @@ pub(super) const RETRIES: &str = "ringvault_retries_total";
 pub(super) const THROTTLED: &str = "ringvault_throttled";
 pub(super) const WORKERS: &str = "ringvault_workers";
 pub(super) const SLOTS: &str = "ringvault_slots";
+pub(super) const MEMORY: &str = "ringvault_memory_bytes";
 
 /// The names of all metrics, as every reader shows them; a histogram's have `_bucket`, `_sum` and `_count` behind them.
 pub const NAMES: &[&str] = &[
@@ -50,6 +51,7 @@ pub const NAMES: &[&str] = &[
     THROTTLED,
     WORKERS,
     SLOTS,
+    MEMORY,
 ];
 
 /// Seconds; a page takes milliseconds, and many seconds where a partition is large or a node is in trouble.
@@ -114,11 +116,27 @@ impl Instruments {
     }
 }
 
+/// Resident bytes of this process; nothing where the system does not tell.
+fn memory_bytes() -> Option<u64> {
+    const KIB: u64 = 1024;
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()?.checked_mul(KIB)
+}
+
 /// One value of an instrument, with what it is of.
 type Observation = (u64, Vec<KeyValue>);
 
 /// Figures are read whenever somebody asks; what is not in them any more is not told any more.
 fn observe(meter: &Meter, published: &Published) {
+    let memory = meter.u64_observable_gauge(MEMORY).with_description("Resident memory of this process, in bytes");
+    let _ = memory
+        .with_callback(|observer| {
+            if let Some(bytes) = memory_bytes() {
+                observer.observe(bytes, &[]);
+            }
+        })
+        .build();
     gauge(meter, published, JOBS, "Jobs of the journal, by state", |figures| labelled("state", &figures.jobs));
     gauge(meter, published, LAST_SUCCESS, "Age of the newest complete backup of a keyspace, in seconds", |figures| {
         let now = SystemClock::new().unix_ms();

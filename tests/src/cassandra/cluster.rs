@@ -144,7 +144,7 @@ impl TestCluster {
     /// If something can't be fetched, a port is taken, or a node does not come up; the message holds its log's tail.
     pub async fn start(spec: ClusterSpec) -> Result<Self> {
         let installation = install::installation(spec.version)?;
-        let lock = cache::lock("cluster")?;
+        let lock = cache::lock(&format!("cluster-{}", super::lane()))?;
         remove_leftovers()?;
         let directory = tempfile::Builder::new().prefix("cluster-").tempdir_in(cache::running()?)?;
         let certificates = spec.tls.map(|tls| Certificates::make(directory.path(), spec.nodes, tls)).transpose()?;

@@ -89,31 +89,33 @@ impl RowSplitter {
     pub fn behind(layout: &TableLayout, position: &Position) -> Self {
         let mut splitter = Self::new(layout);
         let cells: Vec<Option<&[u8]>> = position.partition.iter().map(|cell| Some(&cell[..])).collect();
-        splitter.last_key = Some(joined(&cells));
+        join(&cells, splitter.last_key.insert(Vec::new()));
         splitter
     }
 
     /// The lines of the next row; `cells` as [`super::page::PageRows`] gives them.
     pub fn split(&mut self, cells: &[Option<&[u8]>]) -> Lines {
-        let key = &cells[..self.partition_key];
         let row = self.first_clustering.is_none_or(|index| cells[index].is_some());
+        if self.statics.is_empty() {
+            return Lines { statics: false, row };
+        }
+        let key = &cells[..self.partition_key];
         if self.last_key.as_deref().is_some_and(|last| is_joined(last, key)) {
             return Lines { statics: false, row };
         }
-        self.last_key = Some(joined(key));
+        join(key, self.last_key.get_or_insert_default());
         Lines { statics: self.statics.iter().any(|&index| cells[index].is_some()), row }
     }
 }
 
 /// Key cells behind each other, each with its length before it, so that equal bytes mean equal cells.
-fn joined(key: &[Option<&[u8]>]) -> Vec<u8> {
-    let mut bytes = Vec::new();
+fn join(key: &[Option<&[u8]>], bytes: &mut Vec<u8>) {
+    bytes.clear();
     for cell in key {
         let cell = cell.unwrap_or_default();
         bytes.extend_from_slice(&cell.len().to_le_bytes());
         bytes.extend_from_slice(cell);
     }
-    bytes
 }
 
 fn is_joined(mut bytes: &[u8], key: &[Option<&[u8]>]) -> bool {
