@@ -9,7 +9,7 @@ use crate::bench::measure::Setting;
 use crate::bench::record::Record;
 use crate::bench::subjects::Subject;
 
-const LABELS: f64 = 250.0;
+const LABELS: f64 = 262.0;
 const COLUMN: f64 = 320.0;
 /// Of a column; the figure stands behind its bar.
 const BAR: f64 = 225.0;
