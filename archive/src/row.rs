@@ -202,13 +202,22 @@ pub struct RowDecoder {
     plan: Arc<LinePlan>,
     values: ValueReader,
     times: LineTimes,
+    hashes: bool,
 }
 
 impl RowDecoder {
     /// For tables of this layout.
     #[must_use]
     pub fn new(layout: &TableLayout) -> Self {
-        Self { plan: LinePlan::new(layout), values: ValueReader::default(), times: LineTimes::default() }
+        Self { plan: LinePlan::new(layout), values: ValueReader::default(), times: LineTimes::default(), hashes: true }
+    }
+
+    /// Without hashes, which cost as much as the rest: rows have empty ones. For lines that are written somewhere and
+    /// compared with nothing.
+    #[must_use]
+    pub fn without_hashes(mut self) -> Self {
+        self.hashes = false;
+        self
     }
 
     /// Decodes one line (with or without its newline) into `row`, whose buffers are reused. The hashes are computed
@@ -241,7 +250,9 @@ impl RowDecoder {
         place.at = cursor.at();
         columns?;
         place.column = None;
-        row.hash.values = *blake3::hash(&line[..cursor.at()]).as_bytes();
+        if self.hashes {
+            row.hash.values = *blake3::hash(&line[..cursor.at()]).as_bytes();
+        }
         if cursor.eat(times::TIMES) {
             let is_null = |column: usize| {
                 let plan = &self.plan.columns[column];
@@ -252,7 +263,9 @@ impl RowDecoder {
             place.at = cursor.at();
             times?;
         }
-        row.hash.times = self.times.hash(&self.plan, &row.hash.values);
+        if self.hashes {
+            row.hash.times = self.times.hash(&self.plan, &row.hash.values);
+        }
         for (column, time) in &self.times.cells {
             row.times[*column] = *time;
         }

@@ -9,6 +9,7 @@
 //!
 //! Deliberately absent: where rows come from, what the rules make of them, checking their sums, what to restore next.
 
+mod batches;
 mod bind;
 mod columns;
 mod counter;
@@ -36,8 +37,9 @@ use ringvault_runtime::{clock::Clock, entropy::Entropy};
 
 pub use self::feed::{Feed, FeedError, Sending};
 use self::{
+    batches::Batches,
     counter_send::CounterStatements,
-    feed::{Parcel, Work},
+    feed::{Room, Work},
     pack::Limits,
     read::{Beside, Reads},
     send::Sender,
@@ -54,8 +56,12 @@ use super::{
 
 /// Bytes of writes that are queued or under way at most, a loader.
 pub const LOAD_BYTES_MAX: usize = 4 << 20;
-/// Batches that wait in the queue at most.
-const QUEUE_BATCHES_MAX: usize = 64;
+/// Bytes and works that cross the queue together: so many that waking the other side costs little, so few that writes under
+/// way don't wait for them.
+const PARCEL_BYTES: usize = 64 << 10;
+const PARCEL_WORKS_MAX: usize = 16;
+/// Parcels that wait in the queue at most.
+const QUEUE_PARCELS_MAX: usize = 16;
 /// Attempts of a failing write where the job names none.
 const RETRIES: u32 = 5;
 /// First pause where the job names none.
@@ -163,7 +169,6 @@ impl Loader {
             statements,
             counters,
             reads,
-            consistency,
             carried,
             started_us: i64::try_from(options.rules.backup_started_unix_ms).unwrap_or(i64::MAX).saturating_mul(1000),
             now_us,
@@ -177,6 +182,7 @@ impl Loader {
             entropy: entropy.clone(),
             pace: options.pace.clone(),
             turn: std::sync::atomic::AtomicUsize::new(0),
+            batches: Batches::new(consistency),
         };
         Ok(Arc::new(Self {
             layout: layout.clone(),
@@ -225,8 +231,9 @@ async fn thresholds(cluster: &Cluster, host: uuid::Uuid) -> Vec<(String, String)
 }
 
 impl Loader {
-    async fn carry_out(&self, parcel: Parcel) -> Result<LoadCounts> {
-        match parcel.work {
+    /// Brings in what one work asks for; `_room` is given back afterwards.
+    async fn carry_out(&self, work: Work, _room: Option<Room>) -> Result<LoadCounts> {
+        match work {
             Work::Pack(pack) => self.sender.send(pack.writes, &self.window).await,
             Work::List(write) => self.sender.send_list(*write, &self.window).await,
             Work::Missing(line) => self.sender.send_missing(*line, &self.layout, &self.window).await,

@@ -1,7 +1,8 @@
 //! RestoreShard: rows of chunks into the database.
 //!
 //! A chunk is checked as a whole before its first row is sent, the next one is fetched meanwhile, and a chunk counts as
-//! done when every write of it was acknowledged.
+//! done when every write of it was acknowledged. The next one is unpacked and checked when all rows of this one are on their
+//! way and its memory is free: a slot holds one unpacked chunk and one as it is stored.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,6 +19,7 @@ use ringvault_proto::{
     v1,
 };
 use ringvault_runtime::telemetry::metrics::{self, ChunkOutcome, Direction};
+use tokio::sync::oneshot;
 use tracing::Instrument;
 
 use super::{Context, broken_task, dump::patience};
@@ -43,14 +45,15 @@ pub(super) async fn restore(
         now: live::database_clock(&cluster, &target.keyspace, &context.clock).await?,
         layout,
     };
-    let mut ahead = Some(fetch(context, &repository, work.chunks.first()).await?);
+    let mut ahead = Some(fetch(context, &repository, work.chunks.first(), async {}).await?);
     for (index, chunk) in work.chunks.iter().enumerate() {
         let lines =
             ahead.take().flatten().ok_or_else(|| Failure::new(ErrorKind::Internal, "a chunk was not fetched"))?;
-        let next = fetch(context, &repository, work.chunks.get(index + 1));
+        let (fed, is_fed) = oneshot::channel();
+        let next = fetch(context, &repository, work.chunks.get(index + 1), async { drop(is_fed.await) });
         let segment = tracing::info_span!("segment", segment = chunk.segment);
         let span = tracing::info_span!(parent: &segment, "chunk", part = chunk.part);
-        let (done, next) = tokio::join!(load(context, &loader, &rows, lines, chunk).instrument(span), next);
+        let (done, next) = tokio::join!(load(context, &loader, &rows, (lines, fed), chunk).instrument(span), next);
         let done = done.inspect_err(|_| metrics::chunk(ChunkOutcome::Failed))?;
         context.reporter.complete(|request| request.chunks.push(done)).await?;
         metrics::rows(Direction::Restore, chunk.rows, chunk.encoded_bytes);
@@ -75,14 +78,16 @@ fn load_options(context: &Context, assignment: &v1::Assignment, work: &v1::Resto
     }
 }
 
-/// Fetches a chunk and checks all of it.
+/// Fetches a chunk and, when it is time, checks all of it.
 async fn fetch(
     context: &Context,
     repository: &Repository,
     chunk: Option<&v1::Chunk>,
+    time: impl Future<Output = ()>,
 ) -> Result<Option<ChunkLines>, Failure> {
     let Some(chunk) = chunk else { return Ok(None) };
     let mut lines = repository.fetch_chunk(chunk).await?;
+    time.await;
     let check = move || lines.check().map(|()| lines);
     Ok(Some(context.tasks.spawn_blocking(check).await.map_err(broken_task)??))
 }
@@ -91,12 +96,16 @@ async fn load(
     context: &Context,
     loader: &Arc<Loader>,
     rows: &Rows,
-    lines: ChunkLines,
+    (lines, all_fed): (ChunkLines, oneshot::Sender<()>),
     chunk: &v1::Chunk,
 ) -> Result<v1::ChunkDone, Failure> {
     let (feed, sending) = loader.chunk();
     let (rows, progress) = (rows.clone(), context.progress.clone());
-    let fed = context.tasks.spawn_blocking(move || feed_lines(feed, lines, rows));
+    let fed = context.tasks.spawn_blocking(move || {
+        let fed = feed_lines(feed, lines, rows);
+        drop(all_fed); // who waits for it hears that
+        fed
+    });
     let lines_in_all = (chunk.rows + chunk.static_rows).max(1);
     let bytes_per_line = chunk.encoded_bytes / lines_in_all;
     let sent = sending
@@ -142,7 +151,7 @@ struct Rows {
 /// Decodes every line, makes it what is sent of it, and binds it; on a blocking thread.
 fn feed_lines(mut feed: Feed, mut lines: ChunkLines, rows: Rows) -> Result<(), FeedError> {
     let Rows { layout, mut sent, now } = rows;
-    let mut decoder = RowDecoder::new(&layout);
+    let mut decoder = RowDecoder::new(&layout).without_hashes(); // the chunk was checked as a whole
     let (mut line, mut row) = (Vec::new(), DecodedRow::default());
     let broken = |error: ringvault_archive::Error| FeedError::Row(error.into());
     while lines.next_line(&mut line).map_err(broken)? {

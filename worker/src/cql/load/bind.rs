@@ -9,6 +9,8 @@
 //! Rows come as they are to be sent (`ringvault_archive::sent`): without what has ended, with the times that were asked for.
 //! Cells are bound as the raw bytes that they are; nothing is decoded.
 
+use std::cell::RefCell;
+
 use ringvault_archive::{
     cql_type::CqlType,
     row::{DecodedRow, LineKind},
@@ -78,13 +80,24 @@ pub(super) struct Binder {
     partition_key: Vec<Vec<u8>>,
     partition: u64,
     token: i64,
+    /// Values of the write in the making, as a request holds them.
+    values: RefCell<Vec<u8>>,
 }
 
 impl Binder {
     /// `beside`: other rows, or other elements, may stand in the table.
     pub(super) fn new(layout: TableLayout, beside: bool) -> Self {
         let columns = Columns::of(&layout);
-        Self { layout, columns, beside, groups: Groups::default(), partition_key: Vec::new(), partition: 0, token: 0 }
+        Self {
+            layout,
+            columns,
+            beside,
+            groups: Groups::default(),
+            partition_key: Vec::new(),
+            partition: 0,
+            token: 0,
+            values: RefCell::default(),
+        }
     }
 
     /// Hands the writes of a line to `write`; gives their number. A line without any is complete at once.
@@ -206,7 +219,15 @@ impl Binder {
         cells: usize,
         put: impl FnOnce(&mut RowWriter<'_>) -> Result<usize, SerializationError>,
     ) -> Result<Write> {
-        let (values, bytes) = SerializedValues::from_closure(put).map_err(|_| no_key(&self.layout))?;
+        // gathered in one place and copied once into memory of their size, where the driver would let it grow cell by cell
+        let mut gathered = self.values.borrow_mut();
+        gathered.clear();
+        gathered.extend_from_slice(&[0; 2]);
+        let mut writer = RowWriter::new(&mut gathered);
+        let bytes = put(&mut writer).map_err(|_| no_key(&self.layout))?;
+        let count = u16::try_from(writer.value_count()).map_err(|_| self.unreadable())?;
+        gathered[..2].copy_from_slice(&count.to_be_bytes());
+        let values = SerializedValues::new_from_frame(&mut &gathered[..]).map_err(|_| self.unreadable())?;
         Ok(Write {
             shape,
             values,
@@ -218,6 +239,10 @@ impl Binder {
             token: self.token,
             bytes: bytes + ROW_OVERHEAD,
         })
+    }
+
+    fn unreadable(&self) -> Error {
+        Error::internal(format!("the values of a row of {}.{} can't be bound", self.layout.keyspace, self.layout.table))
     }
 
     /// Puts a non-key cell; gives about what the server counts for it.

@@ -1,14 +1,14 @@
 //! Both ends of the way of a chunk: rows are bound on a blocking thread and cross a queue that is bounded by bytes; they are
 //! sent, a bounded number of requests at once, by an async one.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use ringvault_archive::row::{DecodedRow, LineKind};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::{
-    LOAD_BYTES_MAX, LoadCounts, Loader, QUEUE_BATCHES_MAX,
+    LOAD_BYTES_MAX, LoadCounts, Loader, PARCEL_BYTES, PARCEL_WORKS_MAX, QUEUE_PARCELS_MAX,
     bind::{Binder, Write},
     columns::Columns,
     counter::CounterRow,
@@ -22,7 +22,7 @@ impl Loader {
     /// Both ends of the way of one chunk: rows go into the feed on a blocking thread, and the sending runs beside it.
     #[must_use]
     pub fn chunk(self: &Arc<Self>) -> (Feed, Sending) {
-        let (queue, works) = mpsc::channel(QUEUE_BATCHES_MAX);
+        let (queue, parcels) = mpsc::channel(QUEUE_PARCELS_MAX);
         let room = Arc::new(Semaphore::new(LOAD_BYTES_MAX));
         let feed = Feed {
             binder: Binder::new(self.layout.clone(), self.sender.reads.beside != Beside::Nothing),
@@ -33,8 +33,11 @@ impl Loader {
             done_at_once: LoadCounts::default(),
             counters: CounterRow::columns_of(&self.layout),
             loader: self.clone(),
+            bound: Vec::new(),
+            works: Vec::new(),
+            bytes: 0,
         };
-        (feed, Sending { loader: self.clone(), works, room })
+        (feed, Sending { loader: self.clone(), parcels, room })
     }
 }
 
@@ -53,12 +56,15 @@ pub(super) enum Work {
     End(LoadCounts),
 }
 
-/// Work with its share of the queue's bytes.
+/// Works that cross together, so that neither side is woken for each, with their share of the queue's bytes.
 #[derive(Debug)]
-pub(super) struct Parcel {
-    pub(super) work: Work,
-    _room: Option<tokio::sync::OwnedSemaphorePermit>,
+struct Parcel {
+    works: Vec<Work>,
+    room: Option<Room>,
 }
+
+/// Given back with the last work of the parcel.
+pub(super) type Room = Arc<OwnedSemaphorePermit>;
 
 /// The end of a chunk's way that takes rows; for a blocking thread.
 #[derive(Debug)]
@@ -71,6 +77,11 @@ pub struct Feed {
     done_at_once: LoadCounts,
     counters: Vec<usize>,
     loader: Arc<Loader>,
+    /// Space for the writes of one row.
+    bound: Vec<Write>,
+    /// The parcel in the making.
+    works: Vec<Work>,
+    bytes: usize,
 }
 
 /// Why a row could not be fed.
@@ -93,7 +104,7 @@ impl Feed {
         if self.loader.layout.counter {
             return self.push_counter(row);
         }
-        let mut writes = Vec::new();
+        let mut writes = std::mem::take(&mut self.bound);
         if self.binder.bind(row, |write| writes.push(write))? == 0 {
             self.count_line(row.kind());
         }
@@ -102,7 +113,7 @@ impl Feed {
             let bytes = line.bytes();
             return self.hand_on(Work::Missing(Box::new(line)), bytes);
         }
-        for write in writes {
+        for write in writes.drain(..) {
             if write.shape.is_list() {
                 let bytes = write.bytes;
                 self.hand_on(Work::List(Box::new(write)), bytes)?;
@@ -111,6 +122,7 @@ impl Feed {
                 self.hand_on(Work::Pack(pack), bytes)?;
             }
         }
+        self.bound = writes;
         Ok(())
     }
 
@@ -129,7 +141,8 @@ impl Feed {
             self.hand_on(Work::Pack(pack), bytes)?;
         }
         let done_at_once = self.done_at_once;
-        self.hand_on(Work::End(done_at_once), 0)
+        self.hand_on(Work::End(done_at_once), 0)?;
+        self.send_off()
     }
 
     fn push_counter(&mut self, row: &DecodedRow) -> Result<(), FeedError> {
@@ -153,16 +166,23 @@ impl Feed {
     }
 
     fn hand_on(&mut self, work: Work, bytes: usize) -> Result<(), FeedError> {
+        self.works.push(work);
+        self.bytes += bytes;
+        if self.bytes >= PARCEL_BYTES || self.works.len() >= PARCEL_WORKS_MAX { self.send_off() } else { Ok(()) }
+    }
+
+    fn send_off(&mut self) -> Result<(), FeedError> {
         // a row beyond the whole queue takes all of it
-        let share = u32::try_from(bytes.min(LOAD_BYTES_MAX)).unwrap_or(u32::MAX);
+        let share = u32::try_from(std::mem::take(&mut self.bytes).min(LOAD_BYTES_MAX)).unwrap_or(u32::MAX);
         let room = match share {
             0 => None,
             share => {
                 let wait = self.room.clone().acquire_many_owned(share);
-                Some(futures::executor::block_on(wait).map_err(|_closed| FeedError::Ended)?)
+                Some(Arc::new(futures::executor::block_on(wait).map_err(|_closed| FeedError::Ended)?))
             }
         };
-        self.queue.blocking_send(Parcel { work, _room: room }).map_err(|_closed| FeedError::Ended)
+        let works = std::mem::take(&mut self.works);
+        self.queue.blocking_send(Parcel { works, room }).map_err(|_closed| FeedError::Ended)
     }
 }
 
@@ -170,7 +190,7 @@ impl Feed {
 #[derive(Debug)]
 pub struct Sending {
     loader: Arc<Loader>,
-    works: mpsc::Receiver<Parcel>,
+    parcels: mpsc::Receiver<Parcel>,
     room: Arc<Semaphore>,
 }
 
@@ -192,18 +212,28 @@ impl Sending {
     pub async fn run(mut self, mut told: impl FnMut(LoadCounts)) -> Result<LoadCounts> {
         let mut total = LoadCounts::default();
         let mut under_way = FuturesUnordered::new();
+        let mut waiting = VecDeque::new();
         let mut ended = None;
         loop {
             let limit = self.loader.window_limit();
-            let room = ended.is_none() && under_way.len() < limit;
+            while under_way.len() < limit
+                && let Some((work, room)) = waiting.pop_front()
+            {
+                match work {
+                    Work::End(at_once) => ended = Some(at_once),
+                    work => under_way.push(self.loader.carry_out(work, room)),
+                }
+            }
+            let room = ended.is_none() && waiting.is_empty() && under_way.len() < limit;
             let event = tokio::select! {
-                parcel = self.works.recv(), if room => Event::Fed(parcel),
+                parcel = self.parcels.recv(), if room => Event::Fed(parcel),
                 Some(done) = under_way.next(), if !under_way.is_empty() => Event::Done(done),
                 else => break,
             };
             match event {
-                Event::Fed(Some(Parcel { work: Work::End(at_once), .. })) => ended = Some(at_once),
-                Event::Fed(Some(parcel)) => under_way.push(self.loader.carry_out(parcel)),
+                Event::Fed(Some(Parcel { works, room })) => {
+                    waiting.extend(works.into_iter().map(|work| (work, room.clone())));
+                }
                 Event::Fed(None) => return Err(self.loader.broken_feed()),
                 Event::Done(done) => {
                     let counts: LoadCounts = done?;

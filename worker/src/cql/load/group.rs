@@ -79,7 +79,7 @@ impl Groups {
             let own = row.element_times(column);
             let added = cell_layout.has_element_times() && (beside || own.is_some());
             let found = if added { elements(&cell_layout.cql_type, cell) } else { None };
-            let slot = columns.first_slot(kind, column);
+            let slot = found.is_some().then(|| columns.first_slot(kind, column)).flatten();
             let (Some(found), Some(slot)) = (found, slot) else {
                 self.of(Using::of(row.time(column))).columns.push(column);
                 continue;

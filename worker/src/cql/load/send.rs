@@ -17,18 +17,17 @@ use ringvault_runtime::{
     telemetry::metrics::{self, Retried},
 };
 use scylla::{
-    frame::types::Consistency,
-    policies::{load_balancing::LoadBalancingPolicy, retry::FallthroughRetryPolicy},
+    policies::load_balancing::LoadBalancingPolicy,
     serialize::{
         SerializationError,
         row::{RowSerializationContext, SerializeRow},
         writers::RowWriter,
     },
-    statement::batch::{Batch, BatchType},
 };
 
 use super::{
     LoadCounts,
+    batches::Batches,
     bind::Write,
     counter_send::CounterStatements,
     read::Reads,
@@ -65,7 +64,6 @@ pub(super) struct Sender {
     pub(super) counters: Option<CounterStatements>,
     /// What is read before it is written over.
     pub(super) reads: Reads,
-    pub(super) consistency: Consistency,
     pub(super) carried: Carried,
     /// Microseconds: when the backup began; of what has no writetime.
     pub(super) started_us: i64,
@@ -84,6 +82,7 @@ pub(super) struct Sender {
     pub(super) pace: Arc<Pace>,
     /// Counts requests, so that the replicas of a range take turns.
     pub(super) turn: AtomicUsize,
+    pub(super) batches: Batches,
 }
 
 /// What a write has gone through so far.
@@ -207,15 +206,14 @@ impl Sender {
             statement.set_load_balancing_policy(Some(nodes));
             self.cluster.session().execute_unpaged(&statement, value).await
         } else {
-            let mut batch = Batch::new(BatchType::Unlogged);
-            for write in writes {
+            let mut batch = self.batches.take(writes);
+            for write in writes.iter().skip(batch.statements.len()) {
                 batch.append_statement(statements.of(&self.cluster, write.shape).await?.ok_or_else(missing)?);
             }
-            batch.set_consistency(self.consistency);
-            batch.set_is_idempotent(true);
-            batch.set_retry_policy(Some(Arc::new(FallthroughRetryPolicy::new())));
             batch.set_load_balancing_policy(Some(nodes));
-            self.cluster.session().batch(&batch, &values).await
+            let answer = self.cluster.session().batch(&batch, &values).await;
+            self.batches.give_back(batch, writes);
+            answer
         };
         place.leave(answer.map(|_| ()).map_err(|error| Error::of_execution(&what(), &error, Values::Cells)))
     }
