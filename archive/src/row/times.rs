@@ -100,9 +100,18 @@ impl LineTimes {
     }
 
     /// BLAKE3 over the hash of the values and the writetimes of the `timed` columns; where elements of some differ in
-    /// theirs, BLAKE3 over that and them.
+    /// theirs, BLAKE3 over that and them. Where none is known, the hash of the values: a backup of values alone should not
+    /// pay for times.
     pub(super) fn hash(&mut self, plan: &LinePlan, values: &[u8; 32]) -> [u8; 32] {
         let Self { cells, elements, hashed, .. } = self;
+        let unknown = |time: &CellTime| time.writetime.is_none();
+        let none_known = |(column, time): &(usize, CellTime)| match elements.of(*column) {
+            Some(times) => times.iter().flatten().all(unknown),
+            None => unknown(time),
+        };
+        if cells.iter().filter(|(column, _)| plan.columns[*column].timed).all(none_known) {
+            return *values;
+        }
         let index = |column: usize| u16::try_from(column).expect("layouts have at most 2^16 columns").to_le_bytes();
         let number = |time: &CellTime| time.writetime.unwrap_or(i64::MIN).to_le_bytes();
         let differing = |column: usize| elements.of(column).filter(|times| differ_in_writetime(times));

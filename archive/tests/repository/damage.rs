@@ -1,5 +1,7 @@
 //! Damage to any object of a backup is found before a row of it is used, and named.
 
+use std::io::Read as _;
+
 use bytes::Bytes;
 use ringvault_archive::{
     Result,
@@ -51,6 +53,17 @@ async fn a_whole_backup_is_sound(repository: Repository) {
     }
 }
 
+/// What an object says; nothing where it can't be read.
+fn plain(object: &str, bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut plain = Vec::new();
+    match object.rsplit('.').next() {
+        Some("zst") => plain = zstd::decode_all(bytes).ok()?,
+        Some("gz") => drop(flate2::read::MultiGzDecoder::new(bytes).read_to_end(&mut plain).ok()?),
+        _ => plain.extend_from_slice(bytes),
+    }
+    Some(plain)
+}
+
 async fn a_flipped_bit_anywhere_is_found_and_named(repository: Repository) {
     write_backup(&repository, &id(BACKUP)).await;
     let manifest = names::manifest_object(&id(BACKUP));
@@ -65,8 +78,11 @@ async fn a_flipped_bit_anywhere_is_found_and_named(repository: Repository) {
             for position in (12..whole.len()).step_by(step) {
                 let mut damaged = whole.to_vec();
                 damaged[position] ^= 0x04;
-                repository.put(&object, damaged.into()).await.expect("written");
+                repository.put(&object, damaged.clone().into()).await.expect("written");
+                let says_the_same = plain(&object, &damaged) == plain(&object, &whole);
                 match check(&repository, ReadData::All).await {
+                    // a bit of a compressor's frame that means nothing
+                    Ok(report) if report.is_sound() && says_the_same => {}
                     Ok(report) => {
                         assert_eq!(report.findings.len(), 1, "{object} at {position}: {report:?}");
                         assert_eq!(report.findings[0].object, object);
