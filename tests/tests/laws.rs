@@ -57,7 +57,6 @@ const HOMES: &[(&str, &[&str])] = &[
     ("prometheus", &["runtime/src/telemetry"]),
     ("clap", &["client/cli/"]),
     ("terminal_size", &["client/cli/"]),
-    ("mimalloc", &["client/cli/"]),
     ("anyhow", &["client/cli/"]),
     ("rusqlite", &["coordinator/src/journal"]),
     ("protox", &["proto/"]),

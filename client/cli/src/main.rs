@@ -31,10 +31,6 @@ use crate::{
     settings::Process,
 };
 
-/// Buffers of megabytes are made on one thread and end on another; this allocator gives their memory back or uses it again.
-#[global_allocator]
-static MEMORY: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// How long tasks may take to end once the command has.
 const DRAIN_GRACE: Duration = Duration::from_secs(2);
 
