@@ -21,7 +21,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Many tables of few rows: [`few`].
 pub(crate) const FEW: &str = "fleet_few";
 /// Tables of [`FEW`].
-pub(crate) const FEW_TABLES: u64 = 64;
+pub(crate) const FEW_TABLES: u64 = 96;
 /// Rows of each of them.
 pub(crate) const FEW_ROWS: u64 = 100;
 
