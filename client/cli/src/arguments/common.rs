@@ -175,8 +175,7 @@ pub(crate) struct Lean {
     /// no limit
     #[arg(long, global = true, value_parser = Rate::read, value_name = "ROWS|BYTES")]
     pub(crate) rate: Option<Rate>,
-    /// Memory that this process may take, such as 64M: fewer token ranges at once, then smaller chunks [default: what four
-    /// ranges need, below 150M]
+    /// Memory to aim at, such as 64M: fewer token ranges at once, then smaller chunks [default: what four ranges need]
     #[arg(long, global = true, env = "RINGVAULT_MEMORY_LIMIT", value_parser = byte_size, value_name = "SIZE")]
     pub(crate) memory_limit: Option<u64>,
     /// How long replicas that are down are waited for [default: 15m]
