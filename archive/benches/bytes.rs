@@ -8,10 +8,10 @@ mod types;
 
 use divan::{Bencher, black_box, counter::BytesCount};
 use ringvault_archive::{
-    chunk::{ChunkLines, ChunkWriter, SealedChunk},
+    chunk::{ChunkLines, ChunkWriter, Facts, SealedChunk},
     cql_type::CqlType,
-    digest::RowHash,
-    row::{DecodedRow, ElementTimes, LineKind, RowDecoder, RowEncoder},
+    digest::{HashInput, Tally},
+    row::{DecodedRow, ElementTimes, EncodedLine, LineKind, RowDecoder, RowEncoder},
     table::TableLayout,
 };
 use ringvault_proto::v1::{self, Compression};
@@ -71,7 +71,7 @@ fn values(cql_type: &CqlType) -> Vec<Vec<u8>> {
     (0..VALUES).map(|seed| value_of(cql_type, &mut Dice(seed))).collect()
 }
 
-fn encode(encoder: &mut RowEncoder, value: &[u8], line: &mut Vec<u8>) -> RowHash {
+fn encode<'a>(encoder: &'a mut RowEncoder, value: &[u8], line: &'a mut Vec<u8>) -> EncodedLine<'a> {
     line.clear();
     let cells = [Some(KEY), Some(value)];
     encoder.encode(LineKind::Row, &cells, &[], &ElementTimes::NONE, line).expect("a row")
@@ -112,24 +112,25 @@ fn row_decode(bencher: Bencher<'_, '_>, name: &str) {
     });
 }
 
-/// Lines of a table of texts, with their hashes.
-fn chunk_lines() -> (TableLayout, Vec<(Vec<u8>, RowHash)>) {
+/// Lines of a table of texts.
+fn chunk_lines() -> (TableLayout, Vec<Vec<u8>>) {
     let layout = table_of(CqlType::Text);
     let mut encoder = RowEncoder::new(&layout);
     let mut dice = Dice(1);
     let lines = (0..ROWS).map(|number| {
         let value = format!("row {number} {:016x}{:016x}", dice.next(), dice.next());
         let mut line = Vec::new();
-        let hash = encode(&mut encoder, value.as_bytes(), &mut line);
-        (line, hash)
+        encode(&mut encoder, value.as_bytes(), &mut line);
+        line
     });
     (layout, lines.collect())
 }
 
-fn sealed(compression: Compression, lines: &[(Vec<u8>, RowHash)]) -> SealedChunk {
+fn sealed(compression: Compression, lines: &[Vec<u8>]) -> SealedChunk {
     let mut writer = ChunkWriter::new(compression);
-    for (line, hash) in lines {
-        writer.push(line, LineKind::Row, hash).expect("in memory");
+    for line in lines {
+        let (hashed, facts) = (HashInput::without_times(line), Facts::default());
+        writer.push(&EncodedLine { kind: LineKind::Row, bytes: line, hashed, facts }).expect("in memory");
     }
     writer.seal().expect("in memory")
 }
@@ -147,15 +148,29 @@ fn compression(name: &str) -> Compression {
 #[divan::bench(args = COMPRESSIONS, sample_count = 20)]
 fn chunk_seal(bencher: Bencher<'_, '_>, name: &str) {
     let (_, lines) = chunk_lines();
-    let bytes: usize = lines.iter().map(|(line, _)| line.len()).sum();
+    let bytes: usize = lines.iter().map(Vec::len).sum();
     bencher.counter(BytesCount::new(bytes)).bench_local(|| sealed(compression(name), black_box(&lines)));
+}
+
+/// Hashes rows and adds them up.
+#[divan::bench(sample_count = 20)]
+fn row_sums(bencher: Bencher<'_, '_>) {
+    let (_, lines) = chunk_lines();
+    let bytes: usize = lines.iter().map(Vec::len).sum();
+    let mut tally = Tally::default();
+    bencher.counter(BytesCount::new(bytes)).bench_local(|| {
+        for line in black_box(&lines) {
+            tally.add(LineKind::Row, &HashInput::without_times(line));
+        }
+        tally.take()
+    });
 }
 
 /// Decompresses and digests, as before a restore.
 #[divan::bench(args = COMPRESSIONS, sample_count = 20)]
 fn chunk_verify(bencher: Bencher<'_, '_>, name: &str) {
     let (_, lines) = chunk_lines();
-    let bytes: usize = lines.iter().map(|(line, _)| line.len()).sum();
+    let bytes: usize = lines.iter().map(Vec::len).sum();
     let chunk = sealed(compression(name), &lines);
     let record = v1::Chunk {
         object: "chunk".to_owned(),

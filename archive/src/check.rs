@@ -10,13 +10,13 @@ use ringvault_proto::{error::ErrorKind, ids::BackupId, v1};
 
 use crate::{
     chunk::{self, ChunkLines},
-    digest::{Identity, Sums},
+    digest::{Identity, Sums, Tally},
     error::{Error, Result},
     index::{NotTiled, TableIndex},
     manifest::{Manifest, ObjectRecord, TableEntry},
     names,
     repository::{Repository, blocking},
-    row::{DecodedRow, LineKind, RowDecoder},
+    row::{DecodedRow, RowDecoder},
     table::TableLayout,
 };
 
@@ -367,13 +367,10 @@ async fn read_chunk(repository: &Repository, record: &v1::Chunk, layout: TableLa
 pub fn sums_of(mut lines: ChunkLines, layout: &TableLayout) -> Result<Sums> {
     lines.check()?;
     let (mut decoder, mut row, mut line) = (RowDecoder::new(layout), DecodedRow::default(), Vec::new());
-    let mut sums = Sums::default();
+    let mut tally = Tally::default();
     while lines.next_line(&mut line)? {
-        decoder.decode(&line, &mut row)?;
-        match row.kind() {
-            LineKind::Row => sums.add_row(&row.hash()),
-            LineKind::Static => sums.add_static(&row.hash()),
-        }
+        let hashed = decoder.decode(&line, &mut row)?;
+        tally.add(row.kind(), &hashed);
     }
-    Ok(sums)
+    Ok(tally.take())
 }

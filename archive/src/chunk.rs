@@ -11,9 +11,9 @@ use ringvault_proto::v1::{self, Compression};
 
 use crate::{
     compressed::{Expected, Lines, Press},
-    digest::{Identity, RowHash, Sum, Sums},
+    digest::{Identity, Sum, Sums, Tally},
     error::{Error, Result},
-    row::LineKind,
+    row::EncodedLine,
 };
 
 /// Encoded bytes at which a chunk is full; it ends behind the row that reaches them. Large enough that requests to an
@@ -49,7 +49,7 @@ impl AddAssign for Facts {
 pub struct ChunkWriter {
     press: Press,
     plain: Vec<u8>,
-    sums: Sums,
+    tally: Tally,
     facts: Facts,
 }
 
@@ -57,28 +57,21 @@ impl ChunkWriter {
     /// An empty chunk. `COMPRESSION_UNSPECIFIED` is zstd.
     #[must_use]
     pub fn new(compression: Compression) -> Self {
-        Self { press: Press::new(compression), plain: Vec::new(), sums: Sums::default(), facts: Facts::default() }
+        Self { press: Press::new(compression), plain: Vec::new(), tally: Tally::default(), facts: Facts::default() }
     }
 
-    /// Appends one line, its newline included, as [`crate::row::RowEncoder::encode`] wrote it.
+    /// Appends one line, and what is known of it.
     ///
     /// # Errors
     /// `Internal` for what is no line.
-    pub fn push(&mut self, line: &[u8], kind: LineKind, hash: &RowHash) -> Result<()> {
-        if line.last() != Some(&b'\n') {
+    pub fn push(&mut self, line: &EncodedLine<'_>) -> Result<()> {
+        if line.bytes.last() != Some(&b'\n') {
             return Err(Error::internal("a row line without its newline was to be stored"));
         }
-        self.plain.extend_from_slice(line);
-        match kind {
-            LineKind::Row => self.sums.add_row(hash),
-            LineKind::Static => self.sums.add_static(hash),
-        }
+        self.plain.extend_from_slice(line.bytes);
+        self.tally.add(line.kind, &line.hashed);
+        self.facts += line.facts;
         Ok(())
-    }
-
-    /// Counts in what is known of a line beside its bytes.
-    pub fn note(&mut self, facts: Facts) {
-        self.facts += facts;
     }
 
     /// Uncompressed bytes so far.
@@ -90,7 +83,7 @@ impl ChunkWriter {
     /// Row lines so far; static lines don't count.
     #[must_use]
     pub fn rows(&self) -> u64 {
-        self.sums.rows
+        self.tally.rows()
     }
 
     /// Whether there is no line.
@@ -119,7 +112,7 @@ impl ChunkWriter {
         let sealed = SealedChunk {
             identity: Identity::of(&self.plain),
             stored: self.press.press(&self.plain)?,
-            sums: std::mem::take(&mut self.sums),
+            sums: self.tally.take(),
             facts: std::mem::take(&mut self.facts),
             encoded_bytes: self.encoded_bytes(),
             compression: self.press.compression(),
@@ -133,7 +126,7 @@ impl ChunkWriter {
 /// Shows no line: it holds cells.
 impl fmt::Debug for ChunkWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ChunkWriter").field("sums", &self.sums).field("facts", &self.facts).finish_non_exhaustive()
+        f.debug_struct("ChunkWriter").field("tally", &self.tally).field("facts", &self.facts).finish_non_exhaustive()
     }
 }
 

@@ -2,12 +2,16 @@
 //!
 //! A row has two hashes: one over its values, one over its values and writetimes. A sum adds such hashes as unsigned
 //! 256-bit little-endian integers mod 2^256, so it depends on the set of rows only, not on order, sharding or topology,
-//! and two equal rows don't cancel out (as XOR would).
+//! and two equal rows don't cancel out (as XOR would). A [`Tally`] adds many rows at once.
+
+mod lanes;
+mod tally;
 
 use std::{fmt, ops::AddAssign};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::tally::Tally;
 use crate::error::{Error, Result};
 
 /// BLAKE3 of bytes before compression: the identity of a chunk, an index, a schema document.
@@ -70,6 +74,58 @@ pub struct RowHash {
     pub values: [u8; 32],
     /// Over the values and the writetimes.
     pub times: [u8; 32],
+}
+
+/// What the two hashes of one row line are made of. Each hash is BLAKE3 of its input, filled up with zero bytes to a multiple
+/// of 64: blocks that are all whole can be hashed beside each other.
+#[derive(Clone, Copy, Default)]
+pub struct HashInput<'a> {
+    /// The line up to its times, or to its closing brace.
+    pub values: &'a [u8],
+    /// Behind the hash of the values: columns and writetimes; empty where none is known.
+    pub times: &'a [u8],
+    /// Behind the hash of those: columns and writetimes of elements that differ; mostly empty.
+    pub elements: &'a [u8],
+}
+
+impl<'a> HashInput<'a> {
+    /// Of a line without times.
+    #[must_use]
+    pub fn without_times(line: &'a [u8]) -> Self {
+        let values = line.strip_suffix(b"\n").unwrap_or(line);
+        Self { values: values.strip_suffix(b"}").unwrap_or(values), ..Self::default() }
+    }
+
+    /// The hashes. A [`Tally`] is faster where many lines are only added up.
+    #[must_use]
+    pub fn hash(&self) -> RowHash {
+        let values = of_whole_blocks(&[self.values]);
+        if self.times.is_empty() && self.elements.is_empty() {
+            return RowHash { values, times: values };
+        }
+        let times = of_whole_blocks(&[&values, self.times]);
+        let times = if self.elements.is_empty() { times } else { of_whole_blocks(&[&times, self.elements]) };
+        RowHash { values, times }
+    }
+}
+
+/// Shows lengths only: the line holds cells.
+impl fmt::Debug for HashInput<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HashInput").field("values", &self.values.len()).finish_non_exhaustive()
+    }
+}
+
+/// BLAKE3 of parts behind each other, filled up with zero bytes.
+fn of_whole_blocks(parts: &[&[u8]]) -> [u8; 32] {
+    const ZEROS: [u8; blake3::BLOCK_LEN] = [0; blake3::BLOCK_LEN];
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    let length: usize = parts.iter().map(|part| part.len()).sum();
+    hasher.update(&ZEROS[..length.next_multiple_of(blake3::BLOCK_LEN) - length]);
+    *hasher.finalize().as_bytes()
 }
 
 /// An unsigned 256-bit sum, mod 2^256.
@@ -156,16 +212,16 @@ impl Sums {
     /// Counts one row line in.
     pub fn add_row(&mut self, hash: &RowHash) {
         self.rows += 1;
-        self.add_hash(hash);
+        self.add(hash);
     }
 
     /// Counts one static line in.
     pub fn add_static(&mut self, hash: &RowHash) {
         self.static_rows += 1;
-        self.add_hash(hash);
+        self.add(hash);
     }
 
-    fn add_hash(&mut self, hash: &RowHash) {
+    fn add(&mut self, hash: &RowHash) {
         self.values += Sum::from_bytes(&hash.values);
         self.times += Sum::from_bytes(&hash.times);
     }

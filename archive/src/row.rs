@@ -37,7 +37,7 @@ pub use self::{
 };
 use crate::{
     chunk::Facts,
-    digest::RowHash,
+    digest::{HashInput, RowHash},
     error::{Error, Result},
     table::{ColumnRole, TableLayout},
 };
@@ -73,23 +73,42 @@ impl LineKind {
     }
 }
 
+/// A row line as its encoder wrote it.
+#[derive(Clone, Copy, Debug)]
+pub struct EncodedLine<'a> {
+    /// What it holds.
+    pub kind: LineKind,
+    /// Its bytes with the newline.
+    pub bytes: &'a [u8],
+    /// What its hashes are made of.
+    pub hashed: HashInput<'a>,
+    /// What is known of it beside its bytes; of `estimated_cells` only its reader knows.
+    pub facts: Facts,
+}
+
+impl EncodedLine<'_> {
+    /// Its hashes.
+    #[must_use]
+    pub fn hash(&self) -> RowHash {
+        self.hashed.hash()
+    }
+}
+
 /// Writes row lines of one table.
 pub struct RowEncoder {
     plan: Arc<LinePlan>,
     values: ValueWriter,
     times: LineTimes,
-    facts: Facts,
 }
 
 impl RowEncoder {
     /// For tables of this layout.
     #[must_use]
     pub fn new(layout: &TableLayout) -> Self {
-        let (values, times) = (ValueWriter::default(), LineTimes::default());
-        Self { plan: LinePlan::new(layout), values, times, facts: Facts::default() }
+        Self { plan: LinePlan::new(layout), values: ValueWriter::default(), times: LineTimes::default() }
     }
 
-    /// Appends one line with its newline to `out` and returns the row's hashes. `cells` holds one entry a column of the
+    /// Appends one line with its newline to `out`. `cells` holds one entry a column of the
     /// layout, and so does `times` unless it is empty (no times at all); columns that the kind of line does not hold
     /// are ignored; null cells are `None`, and their times are ignored. Where `elements` knows a column, its entry in
     /// `times` is ignored.
@@ -98,14 +117,14 @@ impl RowEncoder {
     /// `Corrupt` where a key column is null that can't be: any of the partition key, and all clustering columns of a
     /// row in a table with statics; and where a cell has not as many elements as times are given for. `Internal` where
     /// the numbers of cells and columns differ. `out` is then unchanged.
-    pub fn encode(
-        &mut self,
+    pub fn encode<'a>(
+        &'a mut self,
         kind: LineKind,
         cells: &[Option<&[u8]>],
         times: &[CellTime],
         elements: &ElementTimes,
-        out: &mut Vec<u8>,
-    ) -> Result<RowHash> {
+        out: &'a mut Vec<u8>,
+    ) -> Result<EncodedLine<'a>> {
         let columns = self.plan.columns.len();
         if cells.len() != columns || !(times.is_empty() || times.len() == columns) {
             return Err(Error::new(
@@ -126,25 +145,19 @@ impl RowEncoder {
     ///
     /// # Errors
     /// As [`RowEncoder::encode`].
-    pub fn encode_row(&mut self, row: &DecodedRow, out: &mut Vec<u8>) -> Result<RowHash> {
+    pub fn encode_row<'a>(&'a mut self, row: &DecodedRow, out: &'a mut Vec<u8>) -> Result<EncodedLine<'a>> {
         self.encode_by(row.kind, |column| row.cell(column), |column| row.time(column), &row.elements, out)
     }
 
-    /// What is known of the line that was encoded last, but for `estimated_cells`: only its reader knows those.
-    #[must_use]
-    pub fn facts(&self) -> Facts {
-        self.facts
-    }
-
-    fn encode_by<'c>(
-        &mut self,
+    fn encode_by<'a, 'c>(
+        &'a mut self,
         kind: LineKind,
         cell: impl Fn(usize) -> Option<&'c [u8]>,
         time: impl Fn(usize) -> CellTime,
         elements: &ElementTimes,
-        out: &mut Vec<u8>,
-    ) -> Result<RowHash> {
-        let Self { plan, values, times, facts } = self;
+        out: &'a mut Vec<u8>,
+    ) -> Result<EncodedLine<'a>> {
+        let Self { plan, values, times } = self;
         plan.check_keys(kind, |column| cell(column).is_some())?;
         let start = out.len();
         times.clear();
@@ -173,11 +186,12 @@ impl RowEncoder {
             }
             times.cells.push((index, whole));
         }
-        *facts = times.facts(kind);
-        let value_hash = *blake3::hash(&out[start..]).as_bytes();
+        let end_of_values = out.len();
         times.write(plan, out);
         out.extend_from_slice(b"}\n");
-        Ok(RowHash { values: value_hash, times: times.hash(plan, &value_hash) })
+        let facts = times.facts(kind);
+        let hashed = times.hash_input(plan, &out[start..end_of_values]);
+        Ok(EncodedLine { kind, bytes: &out[start..], hashed, facts })
     }
 }
 
@@ -202,30 +216,21 @@ pub struct RowDecoder {
     plan: Arc<LinePlan>,
     values: ValueReader,
     times: LineTimes,
-    hashes: bool,
 }
 
 impl RowDecoder {
     /// For tables of this layout.
     #[must_use]
     pub fn new(layout: &TableLayout) -> Self {
-        Self { plan: LinePlan::new(layout), values: ValueReader::default(), times: LineTimes::default(), hashes: true }
+        Self { plan: LinePlan::new(layout), values: ValueReader::default(), times: LineTimes::default() }
     }
 
-    /// Without hashes, which cost as much as the rest: rows have empty ones. For lines that are written somewhere and
-    /// compared with nothing.
-    #[must_use]
-    pub fn without_hashes(mut self) -> Self {
-        self.hashes = false;
-        self
-    }
-
-    /// Decodes one line (with or without its newline) into `row`, whose buffers are reused. The hashes are computed
-    /// from the line as it stands: a line that is readable but not canonical has other ones.
+    /// Decodes one line (with or without its newline) into `row`, whose buffers are reused. What is hashed is the
+    /// line as it stands: one that is readable but not canonical has other hashes.
     ///
     /// # Errors
     /// `Corrupt`, with the column and what is wrong, never the value. `row` is then empty.
-    pub fn decode(&mut self, line: &[u8], row: &mut DecodedRow) -> Result<()> {
+    pub fn decode<'a>(&'a mut self, line: &'a [u8], row: &mut DecodedRow) -> Result<HashInput<'a>> {
         row.reset(self.plan.columns.len());
         self.values.reset();
         self.times.clear();
@@ -238,21 +243,23 @@ impl RowDecoder {
                 Err("it is not UTF-8")
             }
         };
-        read.map_err(|defect| {
-            row.reset(0);
-            self.plan.corrupt(&place, defect)
-        })
+        match read {
+            Ok(end_of_values) => Ok(self.times.hash_input(&self.plan, &line[..end_of_values])),
+            Err(defect) => {
+                row.reset(0);
+                Err(self.plan.corrupt(&place, defect))
+            }
+        }
     }
 
-    fn read(&mut self, line: &[u8], place: &mut line::Place, row: &mut DecodedRow) -> Result<(), Defect> {
+    /// Reads a line; where its values end.
+    fn read(&mut self, line: &[u8], place: &mut line::Place, row: &mut DecodedRow) -> Result<usize, Defect> {
         let mut cursor = Cursor::new(line);
         let columns = self.read_columns(&mut cursor, place, row);
         place.at = cursor.at();
         columns?;
         place.column = None;
-        if self.hashes {
-            row.hash.values = *blake3::hash(&line[..cursor.at()]).as_bytes();
-        }
+        let end_of_values = cursor.at();
         if cursor.eat(times::TIMES) {
             let is_null = |column: usize| {
                 let plan = &self.plan.columns[column];
@@ -263,9 +270,6 @@ impl RowDecoder {
             place.at = cursor.at();
             times?;
         }
-        if self.hashes {
-            row.hash.times = self.times.hash(&self.plan, &row.hash.values);
-        }
         for (column, time) in &self.times.cells {
             row.times[*column] = *time;
         }
@@ -273,7 +277,7 @@ impl RowDecoder {
         cursor
             .expect(b"}", "the object does not end behind its last column, or a column is unknown or out of order")?;
         place.at = cursor.at();
-        if cursor.is_at_end() { Ok(()) } else { Err("something follows the object") }
+        if cursor.is_at_end() { Ok(end_of_values) } else { Err("something follows the object") }
     }
 
     /// Reads the columns, up to the times or the end of the object.

@@ -57,6 +57,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("prometheus", &["runtime/src/telemetry"]),
     ("clap", &["client/cli/"]),
     ("terminal_size", &["client/cli/"]),
+    ("tikv_jemallocator", &["client/cli/"]),
     ("anyhow", &["client/cli/"]),
     ("rusqlite", &["coordinator/src/journal"]),
     ("protox", &["proto/"]),

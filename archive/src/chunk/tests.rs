@@ -2,19 +2,19 @@ use proptest::prelude::*;
 use ringvault_proto::error::ErrorKind;
 
 use super::*;
+use crate::{digest::HashInput, row::LineKind};
 
 const COMPRESSIONS: [Compression; 3] = [Compression::Zstd, Compression::Gzip, Compression::None];
 
-fn hash(line: &[u8]) -> RowHash {
-    let values = Identity::of(line).0;
-    RowHash { values, times: Identity::of(&values).0 }
+fn encoded(line: &[u8], kind: LineKind) -> EncodedLine<'_> {
+    EncodedLine { kind, bytes: line, hashed: HashInput::without_times(line), facts: Facts::default() }
 }
 
 fn sealed(compression: Compression, lines: &[Vec<u8>]) -> SealedChunk {
     let mut writer = ChunkWriter::new(compression);
     for (index, line) in lines.iter().enumerate() {
         let kind = if index % 3 == 0 { LineKind::Static } else { LineKind::Row };
-        writer.push(line, kind, &hash(line)).expect("a line");
+        writer.push(&encoded(line, kind)).expect("a line");
     }
     writer.seal().expect("lines")
 }
@@ -127,16 +127,16 @@ fn a_frame_with_a_huge_window_is_refused() {
 fn a_chunk_is_full_by_bytes_or_rows_whichever_comes_first() {
     let mut writer = ChunkWriter::new(Compression::None);
     assert!(writer.is_empty() && !writer.is_full(CHUNK_BYTES_MAX, 1));
-    writer.push(b"{}\n", LineKind::Static, &hash(b"s")).expect("a line");
+    writer.push(&encoded(b"{}\n", LineKind::Static)).expect("a line");
     assert!(!writer.is_empty() && !writer.is_full(CHUNK_BYTES_MAX, 1), "static lines are no rows");
-    writer.push(b"{}\n", LineKind::Row, &hash(b"r")).expect("a line");
+    writer.push(&encoded(b"{}\n", LineKind::Row)).expect("a line");
     assert!(
         writer.is_full(CHUNK_BYTES_MAX, 1)
             && !writer.is_full(CHUNK_BYTES_MAX, 2)
             && !writer.is_full(CHUNK_BYTES_MAX, 0)
     );
     let line = [vec![b'x'; usize::try_from(CHUNK_BYTES_MAX).expect("small") - 7], vec![b'\n']].concat();
-    writer.push(&line, LineKind::Row, &hash(b"r")).expect("a line");
+    writer.push(&encoded(&line, LineKind::Row)).expect("a line");
     assert_eq!(writer.encoded_bytes(), CHUNK_BYTES_MAX);
     assert!(writer.is_full(u64::MAX, 0), "no chunk is larger");
     assert!(writer.is_full(CHUNK_BYTES_MAX, 0));
@@ -145,7 +145,7 @@ fn a_chunk_is_full_by_bytes_or_rows_whichever_comes_first() {
 #[test]
 fn what_is_no_line_or_no_chunk_is_refused() {
     let mut writer = ChunkWriter::new(Compression::Unspecified);
-    assert_eq!(writer.push(b"{}", LineKind::Row, &hash(b"r")).expect_err("no newline").kind(), ErrorKind::Internal);
+    assert_eq!(writer.push(&encoded(b"{}", LineKind::Row)).expect_err("no newline").kind(), ErrorKind::Internal);
     assert_eq!(writer.seal().expect_err("empty").kind(), ErrorKind::Internal);
     let chunk = sealed(Compression::Zstd, &some_lines(2));
     let record = chunk.record(0, 0, "o".into(), chunk.stored().len() as u64);
@@ -162,8 +162,7 @@ fn what_is_known_of_lines_adds_up_in_the_record() {
         ("{\"b\":1}\n", Facts { estimated_cells: 1, writetime_us_max: 60, expiry_s_max: 0, ..Facts::default() }),
         ("{\"c\":1}\n", Facts { writetime_us_max: -5, ..Facts::default() }),
     ] {
-        writer.push(line.as_bytes(), LineKind::Row, &hash(line.as_bytes())).expect("a line");
-        writer.note(facts);
+        writer.push(&EncodedLine { facts, ..encoded(line.as_bytes(), LineKind::Row) }).expect("a line");
     }
     let record = writer.seal().expect("lines").record(0, 0, "o".into(), 1);
     let expected = Facts { key_only_rows: 1, estimated_cells: 3, writetime_us_max: 70, expiry_s_max: 9 };

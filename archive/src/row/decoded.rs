@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{CellTime, ElementTimes, LineKind, elements, elements::without};
-use crate::{cql_type::CqlType, digest::RowHash};
+use crate::cql_type::CqlType;
 
 /// A decoded line; reused from line to line.
 #[derive(Clone, Default)]
@@ -15,7 +15,6 @@ pub struct DecodedRow {
     pub(super) cells: Vec<Option<(usize, usize)>>,
     pub(super) times: Vec<CellTime>,
     pub(super) elements: ElementTimes,
-    pub(super) hash: RowHash,
 }
 
 impl DecodedRow {
@@ -61,13 +60,6 @@ impl DecodedRow {
     #[must_use]
     pub fn elements(&self) -> &ElementTimes {
         &self.elements
-    }
-
-    /// The line's hashes, as the encoder gave them. They stay those of the line whatever is changed below; encode the row
-    /// again for new ones.
-    #[must_use]
-    pub fn hash(&self) -> RowHash {
-        self.hash
     }
 
     /// Makes a cell null, as a restore does whose time has come.
@@ -149,7 +141,6 @@ impl DecodedRow {
 
     pub(super) fn reset(&mut self, columns: usize) {
         self.kind = LineKind::Row;
-        self.hash = RowHash::default();
         self.bytes.clear();
         self.cells.clear();
         self.cells.resize(columns, None);
@@ -162,10 +153,6 @@ impl DecodedRow {
 /// Without the cells: they must not get into a log.
 impl fmt::Debug for DecodedRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DecodedRow")
-            .field("kind", &self.kind)
-            .field("bytes", &self.bytes.len())
-            .field("hash", &self.hash)
-            .finish_non_exhaustive()
+        f.debug_struct("DecodedRow").field("kind", &self.kind).field("bytes", &self.bytes.len()).finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! The times of a line: `,"$":{"w":…,"x":…,"c":{…}}`, and the hash over writetimes.
+//! The times of a line: `,"$":{"w":…,"x":…,"c":{…}}`, and what of them is hashed.
 //!
 //! What most cells share is written once; on a tie, what the first of the tied cells has. Cells whose elements differ in
 //! their times hold them one by one: `{"e":[[w,x],[w],null,…]}`.
@@ -8,7 +8,7 @@ use super::{
     cursor::{Cursor, Defect},
     number,
 };
-use crate::chunk::Facts;
+use crate::{chunk::Facts, digest::HashInput};
 
 /// Opens the times; nothing else in a line can look like it, since quotes in strings are escaped and other keys `$…`
 /// have another `$`.
@@ -26,6 +26,7 @@ pub(super) struct LineTimes {
     pub(super) elements: ElementTimes,
     grouped: Vec<(CellTime, usize)>,
     hashed: Vec<u8>,
+    hashed_elements: Vec<u8>,
 }
 
 impl LineTimes {
@@ -99,47 +100,36 @@ impl LineTimes {
         best.map_or_else(CellTime::default, |group| group[0].0)
     }
 
-    /// BLAKE3 over the hash of the values and the writetimes of the `timed` columns; where elements of some differ in
-    /// theirs, BLAKE3 over that and them. Where none is known, the hash of the values: a backup of values alone should not
-    /// pay for times.
-    pub(super) fn hash(&mut self, plan: &LinePlan, values: &[u8; 32]) -> [u8; 32] {
-        let Self { cells, elements, hashed, .. } = self;
+    /// What a line with these values is hashed by: the writetimes of the `timed` columns; where elements of some differ in
+    /// theirs, apart from these. Where none is known, nothing: a backup of values alone should not pay for times.
+    pub(super) fn hash_input<'a>(&'a mut self, plan: &LinePlan, values: &'a [u8]) -> HashInput<'a> {
+        let Self { cells, elements, hashed, hashed_elements, .. } = self;
+        hashed.clear();
+        hashed_elements.clear();
         let unknown = |time: &CellTime| time.writetime.is_none();
         let none_known = |(column, time): &(usize, CellTime)| match elements.of(*column) {
             Some(times) => times.iter().flatten().all(unknown),
             None => unknown(time),
         };
         if cells.iter().filter(|(column, _)| plan.columns[*column].timed).all(none_known) {
-            return *values;
+            return HashInput { values, ..HashInput::default() };
         }
         let index = |column: usize| u16::try_from(column).expect("layouts have at most 2^16 columns").to_le_bytes();
         let number = |time: &CellTime| time.writetime.unwrap_or(i64::MIN).to_le_bytes();
         let differing = |column: usize| elements.of(column).filter(|times| differ_in_writetime(times));
-        hashed.clear();
-        hashed.extend_from_slice(values);
-        let mut any_differ = false;
         for (column, time) in cells.iter().filter(|(column, _)| plan.columns[*column].timed) {
-            if differing(*column).is_some() {
-                any_differ = true;
-                continue;
-            }
-            hashed.extend_from_slice(&index(*column));
-            hashed.extend_from_slice(&number(time));
-        }
-        let whole = *blake3::hash(hashed).as_bytes();
-        if !any_differ {
-            return whole;
-        }
-        hashed.clear();
-        hashed.extend_from_slice(&whole);
-        for (column, _) in cells.iter().filter(|(column, _)| plan.columns[*column].timed) {
-            let Some(times) = differing(*column) else { continue };
-            hashed.extend_from_slice(&index(*column));
-            for time in times.iter().flatten() {
-                hashed.extend_from_slice(&number(time));
+            match differing(*column) {
+                None => {
+                    hashed.extend_from_slice(&index(*column));
+                    hashed.extend_from_slice(&number(time));
+                }
+                Some(times) => {
+                    hashed_elements.extend_from_slice(&index(*column));
+                    times.iter().flatten().for_each(|time| hashed_elements.extend_from_slice(&number(time)));
+                }
             }
         }
-        *blake3::hash(hashed).as_bytes()
+        HashInput { values, times: hashed, elements: hashed_elements }
     }
 
     /// Reads the times behind [`TIMES`] into the cells that were collected. `is_null` tells, element by element, what of a

@@ -146,8 +146,8 @@ pub fn key_cells(layout: &TableLayout, key: &v1::PartitionKey) -> Result<Vec<Vec
         let alone = TableLayout { columns: vec![only], ..layout.clone() };
         let line = [&br#"{"k":"#[..], json.trim().as_bytes(), b"}"].concat();
         let mut row = DecodedRow::default();
-        let decoded = RowDecoder::new(&alone).decode(&line, &mut row);
-        let cell = decoded.ok().and_then(|()| row.cell(0).map(<[u8]>::to_vec));
+        let is_read = RowDecoder::new(&alone).decode(&line, &mut row).is_ok();
+        let cell = row.cell(0).filter(|_| is_read).map(<[u8]>::to_vec);
         cells.push(cell.ok_or_else(|| refused(format!("the value for {} is not of its type", column.name)))?);
     }
     Ok(cells)

@@ -11,10 +11,10 @@ use ringvault_proto::{
 
 use super::*;
 use crate::{
-    chunk::ChunkWriter,
+    chunk::{ChunkWriter, Facts},
     names::ChunkAddress,
     repository::Location,
-    row::{CellTime, ElementTimes},
+    row::{CellTime, ElementTimes, EncodedLine},
     token::token_of,
 };
 
@@ -59,8 +59,8 @@ pub(crate) fn row_of(layout: &TableLayout, cells: &[Option<&[u8]>], time: CellTi
 pub(crate) fn line_of(layout: &TableLayout, cells: &[Option<&[u8]>], time: CellTime) -> Vec<u8> {
     let times = vec![time; cells.len()];
     let mut line = Vec::new();
-    let encoded = RowEncoder::new(layout).encode(LineKind::Row, cells, &times, &ElementTimes::NONE, &mut line);
-    encoded.expect("a row");
+    let mut encoder = RowEncoder::new(layout);
+    encoder.encode(LineKind::Row, cells, &times, &ElementTimes::NONE, &mut line).expect("a row");
     line
 }
 
@@ -115,7 +115,10 @@ pub(crate) async fn stored(repository: &Arc<Repository>, table: &Table, grid: u3
         for (part, lines) in of_segment.chunks(rows_max).enumerate() {
             let mut writer = ChunkWriter::new(Compression::Zstd);
             for (_, line) in lines {
-                writer.push(line, LineKind::Row, &decoded(&layout, line).hash()).expect("a line");
+                let (mut decoder, mut row) = (RowDecoder::new(&layout), DecodedRow::default());
+                let hashed = decoder.decode(line, &mut row).expect("a line");
+                let encoded = EncodedLine { kind: row.kind(), bytes: line, hashed, facts: Facts::default() };
+                writer.push(&encoded).expect("a line");
             }
             let address = ChunkAddress {
                 keyspace: "ks",

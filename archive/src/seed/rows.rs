@@ -131,16 +131,9 @@ impl<'l> RowReader<'l> {
     fn record(&mut self, kind: LineKind, key: Vec<u8>, cells: &[Option<Vec<u8>>], place: Place<'_>) -> Result<Record> {
         let cells: Vec<Option<&[u8]>> = cells.iter().map(Option::as_deref).collect();
         let mut line = Vec::new();
-        let hash = self.encoder.encode(kind, &cells, &[], &ElementTimes::default(), &mut line)?;
-        Ok(Record {
-            key,
-            file: place.file,
-            at: place.line,
-            line,
-            hash: (hash.values, hash.times),
-            is_static: kind == LineKind::Static,
-            key_only: self.encoder.facts().key_only_rows > 0,
-        })
+        let encoded = self.encoder.encode(kind, &cells, &[], &ElementTimes::default(), &mut line)?;
+        let key_only = encoded.facts.key_only_rows > 0;
+        Ok(Record { key, file: place.file, at: place.line, line, is_static: kind == LineKind::Static, key_only })
     }
 
     /// The raw cells of a row, by column.

@@ -14,9 +14,10 @@ use std::{
 use uuid::Uuid;
 
 use crate::{
-    digest::RowHash,
+    chunk::Facts,
+    digest::HashInput,
     error::{Error, Result},
-    row::LineKind,
+    row::{EncodedLine, LineKind},
 };
 
 /// Bytes of records that are sorted in memory.
@@ -36,8 +37,6 @@ pub(super) struct Record {
     pub(super) at: u64,
     /// The row line; empty for a partition without statics.
     pub(super) line: Vec<u8>,
-    /// Hash over the values, over values and times.
-    pub(super) hash: ([u8; 32], [u8; 32]),
     /// A static line.
     pub(super) is_static: bool,
     /// Nothing but its key is there.
@@ -49,8 +48,14 @@ impl Record {
         if self.is_static { LineKind::Static } else { LineKind::Row }
     }
 
-    pub(super) fn row_hash(&self) -> RowHash {
-        RowHash { values: self.hash.0, times: self.hash.1 }
+    /// The row line; the seed tool keeps no times.
+    pub(super) fn encoded(&self) -> EncodedLine<'_> {
+        EncodedLine {
+            kind: self.kind(),
+            bytes: &self.line,
+            hashed: HashInput::without_times(&self.line),
+            facts: Facts { key_only_rows: u64::from(self.key_only), ..Facts::default() },
+        }
     }
 
     fn bytes(&self) -> usize {
@@ -64,8 +69,6 @@ impl Record {
         out.write_all(&self.file.to_le_bytes())?;
         out.write_all(&self.at.to_le_bytes())?;
         out.write_all(&[u8::from(self.is_static), u8::from(self.key_only)])?;
-        out.write_all(&self.hash.0)?;
-        out.write_all(&self.hash.1)?;
         out.write_all(&self.key)?;
         out.write_all(&self.line)
     }
@@ -81,13 +84,12 @@ impl Record {
         let file = u32::from_le_bytes(array(input)?);
         let at = u64::from_le_bytes(array(input)?);
         let [is_static, key_only] = array(input)?;
-        let hash = (array(input)?, array(input)?);
         let mut bytes = |length: u32| {
             let mut bytes = vec![0; length as usize];
             input.read_exact(&mut bytes).map(|()| bytes)
         };
         let (is_static, key_only) = (is_static == 1, key_only == 1);
-        Ok(Some(Self { key: bytes(key)?, line: bytes(line)?, file, at, hash, is_static, key_only }))
+        Ok(Some(Self { key: bytes(key)?, line: bytes(line)?, file, at, is_static, key_only }))
     }
 }
 
@@ -256,7 +258,7 @@ mod tests {
 
     fn record((key, line): (Vec<u8>, Vec<u8>), at: usize) -> Record {
         let is_static = at.is_multiple_of(2);
-        Record { key, file: 1, at: at as u64, line, hash: ([1; 32], [2; 32]), is_static, key_only: !is_static }
+        Record { key, file: 1, at: at as u64, line, is_static, key_only: !is_static }
     }
 
     proptest! {

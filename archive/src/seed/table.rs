@@ -23,7 +23,7 @@ use super::{
     stream::RowStream,
 };
 use crate::{
-    chunk::{CHUNK_BYTES_MAX, ChunkWriter, Facts, SealedChunk},
+    chunk::{CHUNK_BYTES_MAX, ChunkWriter, SealedChunk},
     error::{Error, Result},
     table::TableLayout,
 };
@@ -156,8 +156,7 @@ impl TableWork {
                 (segment, part) = (here, 0);
             }
             if !record.line.is_empty() {
-                writer.push(&record.line, record.kind(), &record.row_hash())?;
-                writer.note(Facts { key_only_rows: u64::from(record.key_only), ..Facts::default() });
+                writer.push(&record.encoded())?;
             }
             last = Some(record);
         }

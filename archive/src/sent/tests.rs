@@ -125,11 +125,11 @@ fn a_row_that_is_not_changed_keeps_its_line() {
     RowEncoder::new(&layout).encode_row(&before, &mut line).expect("a row");
     let mut row = decoded(&layout, &line);
     assert!(!sent(rules()).apply(&mut row, 1).changed);
-    let hash = RowEncoder::new(&layout).encode_row(&row, &mut again).expect("a row");
-    assert_eq!((line.as_slice(), hash), (again.as_slice(), row.hash()));
+    let hash = RowEncoder::new(&layout).encode_row(&row, &mut again).expect("a row").hash();
+    assert_eq!(line, again);
     let mut back = DecodedRow::default();
-    RowDecoder::new(&layout).decode(&again, &mut back).expect("a line");
-    assert_eq!(back.hash(), hash);
+    let decoded = RowDecoder::new(&layout).decode(&again, &mut back).expect("a line").hash();
+    assert_eq!(decoded, hash);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 
 use ringvault_archive::{
     cql_type::{CqlType, UserTypes},
+    digest::RowHash,
     names,
     row::{CellTime, DecodedRow, ElementTimes, LineKind, RowDecoder, RowEncoder},
     table::TableLayout,
@@ -47,13 +48,13 @@ const WORDS: &[&[u8]] = &[
 fn row_lines_are_refused_or_mean_what_they_say() {
     let examples = line_examples();
     let readers: Vec<_> = examples.iter().map(|example| RefCell::new(Reader::new(&example.layout))).collect();
-    let written: Vec<DecodedRow> = examples
+    let written: Vec<(DecodedRow, RowHash)> = examples
         .iter()
         .zip(&readers)
         .map(|(example, reader)| {
             let mut row = DecodedRow::default();
-            reader.borrow_mut().decoder.decode(&example.line, &mut row).expect("an example");
-            row
+            let hash = reader.borrow_mut().decoder.decode(&example.line, &mut row).expect("an example").hash();
+            (row, hash)
         })
         .collect();
     let corpus = examples.iter().map(|example| example.line.clone()).collect();
@@ -73,33 +74,36 @@ impl Reader {
         Self { layout: layout.clone(), decoder: RowDecoder::new(layout), encoder: RowEncoder::new(layout) }
     }
 
-    fn judge(&mut self, line: &[u8], written: &DecodedRow) -> Verdict {
+    fn judge(&mut self, line: &[u8], (written, written_hash): &(DecodedRow, RowHash)) -> Verdict {
         let mut row = DecodedRow::default();
-        if let Err(error) = self.decoder.decode(line, &mut row) {
-            if error.kind() != ErrorKind::Corrupt {
+        let decoded = match self.decoder.decode(line, &mut row) {
+            Ok(hashed) => hashed.hash(),
+            Err(error) if error.kind() != ErrorKind::Corrupt => {
                 return Err(format!("an error of kind {:?}: {error}", error.kind()));
             }
-            if row.cells().any(|cell| cell.is_some()) {
+            Err(_) if row.cells().any(|cell| cell.is_some()) => {
                 return Err("cells of a refused line are left".to_owned());
             }
-            return Ok(class_of(&error));
-        }
+            Err(error) => return Ok(class_of(&error)),
+        };
         // The same cells are the same line, and a line says one thing only.
         let mut canonical = Vec::new();
-        let hash = self.encoder.encode_row(&row, &mut canonical).map_err(|e| format!("can't be written again: {e}"))?;
+        let encoded = self.encoder.encode_row(&row, &mut canonical);
+        let hash = encoded.map_err(|e| format!("can't be written again: {e}"))?.hash();
         let mut again = DecodedRow::default();
-        self.decoder.decode(&canonical, &mut again).map_err(|e| format!("its canonical form is refused: {e}"))?;
+        let reread = self.decoder.decode(&canonical, &mut again);
+        let reread = reread.map_err(|e| format!("its canonical form is refused: {e}"))?.hash();
         if !self.same(&row, &again) {
             return Err(format!("its canonical form means something else: {}", canonical.escape_ascii()));
         }
-        if again.hash() != hash {
+        if reread != hash {
             return Err("encoder and decoder give different hashes".to_owned());
         }
         // What is accepted as other cells or times must not pass for the line that was written.
-        if !self.same_cells(&row, written) && row.hash().values == written.hash().values {
+        if !self.same_cells(&row, written) && decoded.values == written_hash.values {
             return Err("other cells have the hash of those that were written".to_owned());
         }
-        if !self.same_writetimes(&row, written) && row.hash().times == written.hash().times {
+        if !self.same_writetimes(&row, written) && decoded.times == written_hash.times {
             return Err("other writetimes have the hash of those that were written".to_owned());
         }
         let text = line.strip_suffix(b"\n").unwrap_or(line);
@@ -262,7 +266,8 @@ fn partition_keys_are_refused_or_those_of_a_row() {
         // Its cells make a row whose key reads the same again.
         let raw: Vec<Option<&[u8]>> = cells.iter().map(|cell| Some(&cell[..])).collect();
         let mut line = Vec::new();
-        let written = encoder.borrow_mut().encode(LineKind::Row, &raw, &[], &ElementTimes::NONE, &mut line);
+        let mut encoder = encoder.borrow_mut();
+        let written = encoder.encode(LineKind::Row, &raw, &[], &ElementTimes::NONE, &mut line);
         written.map_err(|e| format!("no row can have it: {e}"))?;
         let mut row = DecodedRow::default();
         RowDecoder::new(&example).decode(&line, &mut row).map_err(|e| e.to_string())?;

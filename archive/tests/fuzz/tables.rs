@@ -191,10 +191,11 @@ fn check_lines(layout: &TableLayout, lines: &[Line]) -> Result<(), String> {
     for line in lines {
         let cells: Vec<Option<&[u8]>> = line.cells.iter().map(Option::as_deref).collect();
         let mut text = Vec::new();
-        let hash = encoder
+        let encoded = encoder
             .encode(line.kind, &cells, &line.times, &line.elements, &mut text)
             .map_err(|e| format!("can't be written: {e}"))?;
-        writer.push(&text, line.kind, &hash).map_err(|e| e.to_string())?;
+        writer.push(&encoded).map_err(|e| e.to_string())?;
+        let hash = encoded.hash();
         match line.kind {
             LineKind::Row => sums.add_row(&hash),
             LineKind::Static => sums.add_static(&hash),
@@ -221,9 +222,9 @@ fn check_lines(layout: &TableLayout, lines: &[Line]) -> Result<(), String> {
         if !stored.next_line(&mut text).map_err(|e| e.to_string())? {
             return Err("the chunk ends early".to_owned());
         }
-        decoder.decode(&text, &mut row).map_err(|e| format!("{e}: {}", text.escape_ascii()))?;
+        let decoded = decoder.decode(&text, &mut row).map_err(|e| format!("{e}: {}", text.escape_ascii()))?.hash();
         let same = row.kind() == line.kind
-            && row.hash() == hash
+            && decoded == hash
             && row.cells().eq(line.cells.iter().map(Option::as_deref))
             && (0..layout.columns.len()).all(|at| same_times(layout, line, &row, at));
         if !same {

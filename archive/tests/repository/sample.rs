@@ -53,8 +53,8 @@ pub(crate) fn chunk(customer: i32, orders: i32, compression: Compression) -> Sea
     let times = [CellTime { writetime: Some(1_700_000_000_000_000), expiry: None }; 4];
     let mut push = |kind, cells: &[Option<&[u8]>; 4]| {
         line.clear();
-        let hash = encoder.encode(kind, cells, &times, &ElementTimes::NONE, &mut line).expect("plain cells");
-        writer.push(&line, kind, &hash).expect("a line");
+        let encoded = encoder.encode(kind, cells, &times, &ElementTimes::NONE, &mut line).expect("plain cells");
+        writer.push(&encoded).expect("a line");
     };
     push(LineKind::Static, &[Some(&customer), None, Some(name.as_bytes()), None]);
     for number in 0..orders {

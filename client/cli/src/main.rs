@@ -31,6 +31,11 @@ use crate::{
     settings::Process,
 };
 
+/// The system's allocator keeps what threads have given back, up to twice what is in use. How many arenas this one has is
+/// said where the binary is built, in `.cargo/config.toml`.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// How long tasks may take to end once the command has.
 const DRAIN_GRACE: Duration = Duration::from_secs(2);
 
@@ -79,4 +84,12 @@ fn start(cli: Cli, output: Output) -> anyhow::Result<Exit> {
     // Spans of the command end with it; they are sent now or never.
     telling.stop();
     exit
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_allocator_is_built_with_two_arenas() {
+        assert_eq!(tikv_jemalloc_ctl::opt::narenas::read().expect("jemalloc is the allocator"), 2);
+    }
 }

@@ -2,13 +2,7 @@
 
 use std::sync::Arc;
 
-use ringvault_archive::{
-    chunk::{self, ChunkLines},
-    digest::Sums,
-    repository::Repository,
-    row::{DecodedRow, LineKind, RowDecoder},
-    table::TableLayout,
-};
+use ringvault_archive::{check::sums_of, chunk, digest::Sums, repository::Repository, table::TableLayout};
 use ringvault_proto::{
     error::{ErrorKind, Failure},
     v1,
@@ -36,21 +30,6 @@ pub(super) async fn check_chunk(
             record.object
         );
         return Err(Failure::new(ErrorKind::Corrupt, message));
-    }
-    Ok(sums)
-}
-
-/// The sums of a chunk's rows.
-fn sums_of(mut lines: ChunkLines, layout: &TableLayout) -> Result<Sums, Failure> {
-    lines.check()?;
-    let mut decoder = RowDecoder::new(layout);
-    let (mut line, mut row, mut sums) = (Vec::new(), DecodedRow::default(), Sums::default());
-    while lines.next_line(&mut line)? {
-        decoder.decode(&line, &mut row)?;
-        match row.kind() {
-            LineKind::Row => sums.add_row(&row.hash()),
-            LineKind::Static => sums.add_static(&row.hash()),
-        }
     }
     Ok(sums)
 }

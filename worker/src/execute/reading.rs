@@ -9,7 +9,6 @@ use std::sync::{
 };
 
 use ringvault_archive::{
-    chunk::Facts,
     row::{LineKind, RowEncoder},
     table::TableLayout,
 };
@@ -205,14 +204,14 @@ impl<S: LineSink> Encoding<S> {
             let kinds = [(lines.statics, LineKind::Static), (lines.row, LineKind::Row)];
             for kind in kinds.into_iter().filter_map(|(wanted, kind)| wanted.then_some(kind)) {
                 line.clear();
-                let hash = self.encoder.encode(kind, row.cells, row.times, row.elements, line)?;
-                let facts = Facts { estimated_cells: row.estimated_cells(kind), ..self.encoder.facts() };
+                let mut encoded = self.encoder.encode(kind, row.cells, row.times, row.elements, line)?;
+                encoded.facts.estimated_cells = row.estimated_cells(kind);
                 if kind == LineKind::Row {
                     rows += 1;
                     self.rows_left -= 1;
                 }
-                bytes += line.len() as u64;
-                if let Some(piece) = self.sink.line(self.segment, kind, line, &hash, facts)?
+                bytes += encoded.bytes.len() as u64;
+                if let Some(piece) = self.sink.line(self.segment, &encoded)?
                     && sealed.blocking_send((self.span.clone(), piece)).is_err()
                 {
                     return Ok(false);

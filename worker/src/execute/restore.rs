@@ -151,7 +151,7 @@ struct Rows {
 /// Decodes every line, makes it what is sent of it, and binds it; on a blocking thread.
 fn feed_lines(mut feed: Feed, mut lines: ChunkLines, rows: Rows) -> Result<(), FeedError> {
     let Rows { layout, mut sent, now } = rows;
-    let mut decoder = RowDecoder::new(&layout).without_hashes(); // the chunk was checked as a whole
+    let mut decoder = RowDecoder::new(&layout);
     let (mut line, mut row) = (Vec::new(), DecodedRow::default());
     let broken = |error: ringvault_archive::Error| FeedError::Row(error.into());
     while lines.next_line(&mut line).map_err(broken)? {

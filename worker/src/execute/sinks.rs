@@ -1,9 +1,9 @@
 //! Where encoded lines go: into chunks (dump) or into sums alone (verify).
 
 use ringvault_archive::{
-    chunk::{ChunkWriter, Facts, SealedChunk},
-    digest::{RowHash, Sums},
-    row::LineKind,
+    chunk::{ChunkWriter, SealedChunk},
+    digest::{Sums, Tally},
+    row::EncodedLine,
 };
 use ringvault_proto::{error::Failure, v1::Compression};
 
@@ -12,18 +12,11 @@ pub(crate) trait LineSink: Send + 'static {
     /// What it gives back on the way.
     type Piece: Send + 'static;
 
-    /// Takes one line, with what is known of it beside its bytes; gives a piece where the line completed one.
+    /// Takes one line; gives a piece where the line completed one.
     ///
     /// # Errors
     /// Where the piece can't be made.
-    fn line(
-        &mut self,
-        segment: u64,
-        kind: LineKind,
-        line: &[u8],
-        hash: &RowHash,
-        facts: Facts,
-    ) -> Result<Option<Self::Piece>, Failure>;
+    fn line(&mut self, segment: u64, line: &EncodedLine<'_>) -> Result<Option<Self::Piece>, Failure>;
 
     /// Ends a segment.
     ///
@@ -68,22 +61,14 @@ impl ChunkSink {
 impl LineSink for ChunkSink {
     type Piece = Dumped;
 
-    fn line(
-        &mut self,
-        segment: u64,
-        kind: LineKind,
-        line: &[u8],
-        hash: &RowHash,
-        facts: Facts,
-    ) -> Result<Option<Dumped>, Failure> {
+    fn line(&mut self, segment: u64, line: &EncodedLine<'_>) -> Result<Option<Dumped>, Failure> {
         // A full chunk ends before the next line, so the last chunk of a segment is never empty.
         let piece = if self.writer.is_full(self.bytes_max, self.rows_max) {
             Some(Dumped { segment, chunk: Some(self.seal()?), closed: false })
         } else {
             None
         };
-        self.writer.push(line, kind, hash)?;
-        self.writer.note(facts);
+        self.writer.push(line)?;
         Ok(piece)
     }
 
@@ -104,21 +89,18 @@ pub(crate) struct Summed {
 /// Adds lines up.
 #[derive(Debug, Default)]
 pub(crate) struct SumSink {
-    sums: Sums,
+    tally: Tally,
 }
 
 impl LineSink for SumSink {
     type Piece = Summed;
 
-    fn line(&mut self, _: u64, kind: LineKind, _: &[u8], hash: &RowHash, _: Facts) -> Result<Option<Summed>, Failure> {
-        match kind {
-            LineKind::Row => self.sums.add_row(hash),
-            LineKind::Static => self.sums.add_static(hash),
-        }
+    fn line(&mut self, _: u64, line: &EncodedLine<'_>) -> Result<Option<Summed>, Failure> {
+        self.tally.add(line.kind, &line.hashed);
         Ok(None)
     }
 
     fn end_segment(&mut self, segment: u64) -> Result<Summed, Failure> {
-        Ok(Summed { segment, sums: std::mem::take(&mut self.sums) })
+        Ok(Summed { segment, sums: self.tally.take() })
     }
 }
