@@ -22,7 +22,7 @@ use ringvault_runtime::{
     tasks::Tasks,
     telemetry::{self, metrics},
 };
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -86,7 +86,7 @@ pub async fn run(
         proofs: Vec::new(),
         sequence: 0,
         stream: AttendStream::new(),
-        polling: None,
+        polling: false,
         poll_at: Duration::ZERO,
         polls_failed: 0,
         progress_at: Duration::ZERO,
@@ -143,7 +143,8 @@ struct Attendance {
     proofs: Vec<v1::Proof>,
     sequence: u64,
     stream: AttendStream,
-    polling: Option<JoinHandle<()>>,
+    /// From the question until the loop has heard the answer: what that brings takes slots that look free before.
+    polling: bool,
     poll_at: Duration,
     polls_failed: u32,
     progress_at: Duration,
@@ -197,7 +198,7 @@ impl Attendance {
     /// Until the next thing that time alone brings.
     fn pause(&self) -> Duration {
         let now = self.now();
-        let poll = (self.polling.is_none() && self.poll_at > now).then_some(self.poll_at);
+        let poll = (!self.polling && self.poll_at > now).then_some(self.poll_at);
         let progress = (!self.running.is_empty()).then_some(self.progress_at);
         let next = [self.keeper.next_tick(), self.stream.due(), poll, progress].into_iter().flatten().min();
         next.map_or(PROGRESS_EVERY, |at| at.saturating_sub(now)).clamp(Duration::from_millis(5), PROGRESS_EVERY * 5)
@@ -209,9 +210,8 @@ impl Attendance {
 
     /// Asks for work while slots are free; one poll at a time.
     fn poll(&mut self) {
-        let idle = self.polling.as_ref().is_none_or(JoinHandle::is_finished);
         let free = self.free_slots();
-        if self.draining || free == 0 || !idle || !self.stream.is_attended() || self.now() < self.poll_at {
+        if self.draining || free == 0 || self.polling || !self.stream.is_attended() || self.now() < self.poll_at {
             return;
         }
         let request = v1::LeaseRequest {
@@ -222,18 +222,19 @@ impl Attendance {
         };
         let (link, events, asked) = (self.link.clone(), self.events.clone(), self.now());
         let cancelled = self.tasks.cancelled().clone();
-        self.polling = Some(self.tasks.spawn(async move {
+        self.polling = true;
+        self.tasks.spawn(async move {
             tokio::select! {
                 answer = link.lease(request) => drop(events.send(News::Leased(asked, answer)).await),
                 () = cancelled.cancelled() => {}
             }
-        }));
+        });
     }
 
     fn hear(&mut self, news: News) {
         match news {
             News::Leased(asked, Ok(answer)) => {
-                self.polling = None;
+                self.polling = false;
                 self.polls_failed = 0;
                 let since = asked + Duration::from_millis(answer.waited_ms);
                 for assignment in answer.assignments {
@@ -244,14 +245,14 @@ impl Attendance {
                 }
             }
             News::Leased(_, Err(failure)) => {
-                self.polling = None;
+                self.polling = false;
                 let pause = Backoff::peer().pause(self.polls_failed, self.link.entropy()).min(RECONNECT_MAX);
                 self.poll_at = self.now() + pause;
                 self.polls_failed += 1;
                 tracing::debug!(error = %failure, ?pause, "asking for work failed; asking again");
             }
             News::Proved(proofs) => {
-                self.polling = None;
+                self.polling = false;
                 self.proofs.extend(proofs);
             }
             News::Ended(lease) => {
@@ -277,12 +278,13 @@ impl Attendance {
             }
             let _ = events.send(News::Proved(proofs)).await;
         };
-        self.polling = Some(self.tasks.spawn(async move {
+        self.polling = true;
+        self.tasks.spawn(async move {
             tokio::select! {
                 () = prove => {}
                 () = cancelled.cancelled() => {}
             }
-        }));
+        });
     }
 
     /// Begins work whose lease counts from `since`.

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use ringvault_tests::cassandra::{CassandraVersion, ClusterSpec, TestCluster};
@@ -15,6 +16,9 @@ use ringvault_tests::runner::{Test, TestContext};
 
 use super::proof::verify;
 use super::stage::run;
+
+/// How long a view may lag behind its table.
+const VIEW_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Repositories left for a later cluster, with the tables as they were.
 #[derive(Default)]
@@ -170,8 +174,7 @@ pub(crate) async fn take(t: &TestContext, handover: &Handover, keyspace: &str, f
     }
     let indexed = format!("SELECT k FROM {keyspace}.plain WHERE a = 77");
     ensure!(query_raw(cluster.session(), &indexed).await?.len() == 1, "the index does not answer");
-    let viewed = query_i64(cluster.session(), &format!("SELECT count(*) FROM {keyspace}.by_v")).await?;
-    ensure!(viewed == 150, "the view shows {viewed} rows");
+    view_shows(cluster, keyspace, 150).await?;
     verify(&left.bench, cluster, &["--values-only"]).await?.expect(0)?;
     // The same rows give the same sums of values, whoever reads them.
     let fresh = Workbench::new(cluster)?;
@@ -184,6 +187,19 @@ pub(crate) async fn take(t: &TestContext, handover: &Handover, keyspace: &str, f
         first.values().map(|sum| &sum[..8]).collect::<Vec<_>>()
     ));
     cluster.drop_keyspace(keyspace).await
+}
+
+/// Waits for a view: the server writes it behind the writes of its table, and on other nodes.
+async fn view_shows(cluster: &TestCluster, keyspace: &str, rows: i64) -> Result<()> {
+    let begun = Instant::now();
+    loop {
+        let viewed = query_i64(cluster.session(), &format!("SELECT count(*) FROM {keyspace}.by_v")).await?;
+        if viewed == rows {
+            return Ok(());
+        }
+        ensure!(begun.elapsed() < VIEW_PATIENCE, "after {VIEW_PATIENCE:?} the view shows {viewed} of {rows} rows");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 fn same_times(before: &TableSnapshot, after: &TableSnapshot) -> bool {
