@@ -40,7 +40,8 @@ mod submit;
 pub(crate) mod table;
 mod target;
 mod terms;
-#[cfg(test)]
+#[cfg(any(test, feature = "bench"))]
+#[cfg_attr(not(test), allow(dead_code))] // benchmarks need a part of it
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

@@ -22,8 +22,9 @@ mod owner;
 mod plan;
 mod record;
 mod repository;
-#[cfg(test)]
-mod scale;
+#[cfg(any(test, feature = "bench"))]
+#[doc(hidden)]
+pub mod scale;
 pub mod settings;
 #[cfg(test)]
 mod sim;

@@ -1,14 +1,10 @@
 //! A large fleet on the real core and the real journal, in events as the owner task applies them: how long a plan takes,
-//! how many leases are granted a second, how long a look at a job takes, how much memory it needs.
-//!
-//! `RINGVAULT_SCALE_SHARDS=1000000 cargo test --workspace --release --lib scale:: -- --nocapture` measures; the
-//! numbers are told on standard error. Time is never judged here, only what comes out.
+//! how many leases are granted a second, how long a look at a job takes. For the micro-benchmarks and a test.
 
-use std::{
-    collections::BTreeMap,
-    io::Write,
-    time::{Duration, Instant},
-};
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, path::Path};
 
 use ringvault_proto::v1;
 
@@ -22,18 +18,21 @@ use crate::{
     settings::Settings,
 };
 
-/// Shards where nobody asks for more.
-const SHARDS: u64 = 20_000;
+/// Workers, each with one slot.
+pub const WORKERS: usize = 1000;
 
-const WORKERS: usize = 1000;
-
-const TABLES: u64 = 16;
+/// Tables of the job; its shards are a multiple.
+pub const TABLES: u64 = 16;
 
 /// Events before one commit, as the owner task takes them.
 const BATCH: usize = 256;
 
-/// A coordinator without its task.
-struct Process {
+/// The job.
+const JOB: &str = "j1";
+
+/// The core and the journal of a coordinator, without the task that owns them, and what its workers hold.
+#[derive(Debug)]
+pub struct Process {
     core: Core,
     store: Store,
     now: Now,
@@ -41,10 +40,15 @@ struct Process {
     answers: BTreeMap<ReplyId, Answer>,
     actions: Vec<(String, u64, Action)>,
     cluster: v1::InspectResult,
+    held: BTreeMap<usize, v1::Assignment>,
 }
 
 impl Process {
-    fn open(dir: &std::path::Path, shards: u64) -> Self {
+    /// A coordinator with this journal, and a cluster whose tables are worth so many shards.
+    ///
+    /// # Panics
+    /// Here as in all that follows, where the core does not do as it should.
+    pub fn open(dir: &Path, shards: u64) -> Self {
         let mut store = Store::open(dir).expect("a journal");
         let loaded = store.load().expect("readable");
         let now = Now { ms: 1_000_000, unix_ms: START_UNIX_MS };
@@ -57,7 +61,8 @@ impl Process {
         inspected.nodes = (0..100).map(node).collect();
         inspected.ring = (0..1600).map(token).collect();
         let (answers, actions) = (BTreeMap::new(), Vec::new());
-        let mut process = Self { core, store, now, replies: 0, answers, actions, cluster: inspected };
+        let held = BTreeMap::new();
+        let mut process = Self { core, store, now, replies: 0, answers, actions, cluster: inspected, held };
         process.settle(out);
         process
     }
@@ -101,11 +106,59 @@ impl Process {
         }
     }
 
+    /// Everybody attends, and one of them has looked at the cluster for a job of so many shards. What it saw can be told.
+    pub fn look_around(&mut self, shards: u64) {
+        self.report();
+        let shards_per_table = u32::try_from(shards / TABLES).expect("small");
+        let spec = backup_job(v1::BackupSpec { shards_per_table, tables_parallel: 4, ..backup_spec() });
+        let submission = Submission {
+            key: "k".into(),
+            spec,
+            fresh: false,
+            job_id: JOB.into(),
+            backup_id: "20261122T145053Z-0001".into(),
+            trace_parent: String::new(),
+        };
+        let reply = self.reply();
+        self.apply(vec![Event::Submit(reply, Box::new(submission))]);
+        self.act();
+        self.held = self.lease(&[0]);
+    }
+
+    /// Tells what was seen: all shards are planned and journaled.
+    pub fn plan(&mut self) {
+        self.complete();
+        self.act();
+    }
+
+    /// What stands before the first shard: the schema, and the look behind it. Then everybody leases.
+    pub fn begin(&mut self) {
+        for _ in 0..2 {
+            self.held = self.lease(&[0]);
+            self.complete();
+        }
+        self.lease_all();
+    }
+
+    /// Everybody completes what it holds and leases again: how many did.
+    pub fn take_turns(&mut self) -> u64 {
+        self.complete();
+        self.lease_all();
+        self.now.ms += 200;
+        self.apply(vec![Event::Tick]);
+        self.held.len() as u64
+    }
+
+    fn lease_all(&mut self) {
+        let everybody: Vec<usize> = (0..WORKERS).collect();
+        self.held = self.lease(&everybody);
+    }
+
     /// All workers report, with what they hold.
-    fn report(&mut self, held: &BTreeMap<usize, v1::Assignment>) {
+    pub fn report(&mut self) {
         let mut events = Vec::new();
         for number in 0..WORKERS {
-            let leases = held.get(&number).map(renewal).into_iter().collect();
+            let leases = self.held.get(&number).map(renewal).into_iter().collect();
             let hello = v1::WorkerHello { data_center: data_center(number as u64), ..hello(&name(number)) };
             let report = v1::AttendRequest { hello: Some(hello), sequence: 1, leases, draining: false };
             events.push(Event::Report(self.reply(), report));
@@ -114,9 +167,14 @@ impl Process {
         self.answers.clear();
     }
 
+    /// The job as clients see it.
+    pub fn job(&self) -> v1::Job {
+        self.core.job(JOB).expect("a job")
+    }
+
     /// These workers poll for one assignment each.
-    fn lease(&mut self, workers: &[usize], job: &str) -> BTreeMap<usize, v1::Assignment> {
-        let proof = v1::Proof { job_id: job.into(), nonce: "nonce".into(), failure: None };
+    fn lease(&mut self, workers: &[usize]) -> BTreeMap<usize, v1::Assignment> {
+        let proof = v1::Proof { job_id: JOB.into(), nonce: "nonce".into(), failure: None };
         let mut events = Vec::new();
         let mut asked = BTreeMap::new();
         for number in workers {
@@ -139,8 +197,9 @@ impl Process {
         leased
     }
 
-    fn complete(&mut self, held: BTreeMap<usize, v1::Assignment>) {
+    fn complete(&mut self) {
         self.answers.clear();
+        let held = std::mem::take(&mut self.held);
         let mut events = Vec::new();
         for (number, assignment) in held {
             let request = whole(&name(number), &assignment, &self.cluster);
@@ -168,106 +227,4 @@ fn node(number: u64) -> v1::InspectedNode {
 fn token(place: i128) -> v1::RingToken {
     let token = i64::try_from((place + 1) * ((1 << 64) / 1600) - (1 << 63)).expect("on the ring");
     v1::RingToken { token, node: u32::try_from(place % 100).expect("small") }
-}
-
-/// Resident memory of this process, where the system tells it, in MiB.
-fn memory_mib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) / 1024
-}
-
-/// Time that this process was on a processor, where the system tells it.
-fn processor_time() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // Behind the name: state, ten numbers, then the hundredths of a second in user and system mode.
-    let times = stat.rsplit(") ").next().unwrap_or_default().split(' ').skip(11).take(2);
-    Duration::from_millis(times.filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>() * 10)
-}
-
-/// A stretch of work that is measured.
-struct Stretch {
-    begun: Instant,
-    processor: Duration,
-}
-
-impl Stretch {
-    fn begin() -> Self {
-        Self { begun: Instant::now(), processor: processor_time() }
-    }
-
-    fn tell(self, what: &str, count: u64) {
-        let (took, processor) = (self.begun.elapsed(), processor_time().saturating_sub(self.processor));
-        let rate = |time: Duration| count * 1000 / u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1);
-        let line = format!(
-            "{what}: {count} in {took:.2?} ({}/s), of it {processor:.2?} on a processor ({}/s); memory {} MiB",
-            rate(took),
-            rate(processor),
-            memory_mib()
-        );
-        writeln!(std::io::stderr(), "{line}").expect("standard error is open");
-    }
-}
-
-#[test]
-fn a_thousand_workers_share_very_many_shards_of_a_job() {
-    let asked: u64 = std::env::var("RINGVAULT_SCALE_SHARDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SHARDS);
-    let shards = asked.next_multiple_of(TABLES);
-    let dir = tempfile::tempdir().expect("a directory");
-    let mut process = Process::open(dir.path(), shards);
-    let everybody: Vec<usize> = (0..WORKERS).collect();
-    process.report(&BTreeMap::new());
-    let shards_per_table = u32::try_from(shards / TABLES).expect("small");
-    let spec = backup_job(v1::BackupSpec { shards_per_table, tables_parallel: 4, ..backup_spec() });
-    let submission = Submission {
-        key: "k".into(),
-        spec,
-        fresh: false,
-        job_id: "j1".into(),
-        backup_id: "20261122T145053Z-0001".into(),
-        trace_parent: String::new(),
-    };
-    let reply = process.reply();
-    process.apply(vec![Event::Submit(reply, Box::new(submission))]);
-    process.act();
-    let inspect = process.lease(&[0], "j1");
-    let stretch = Stretch::begin();
-    process.complete(inspect);
-    process.act();
-    stretch.tell("shards planned", shards);
-    // The schema, and the look behind it.
-    for _ in 0..2 {
-        let one = process.lease(&[0], "j1");
-        process.complete(one);
-    }
-    let mut held = process.lease(&everybody, "j1");
-    assert_eq!(held.len(), WORKERS);
-    process.report(&held);
-    let rounds = (shards / WORKERS as u64 / 2).clamp(1, 50);
-    let stretch = Stretch::begin();
-    let mut granted = 0;
-    for round in 0..rounds {
-        process.complete(std::mem::take(&mut held));
-        held = process.lease(&everybody, "j1");
-        granted += held.len() as u64;
-        process.now.ms += 200;
-        process.apply(vec![Event::Tick]);
-        if round % 5 == 0 {
-            process.report(&held);
-        }
-    }
-    stretch.tell("grants, each with its completion, and reports of all", granted);
-    let stretch = Stretch::begin();
-    let job = process.core.job("j1").expect("a job");
-    let figures = process.core.figures(process.now);
-    stretch.tell("looks at the job and at all figures", 1);
-    let all: u64 = job.tables.iter().map(|table| table.shards).sum();
-    let done: u64 = job.tables.iter().map(|table| table.shards_done).sum();
-    assert_eq!((all, figures.leases, u64::from(job.workers)), (shards, WORKERS as u64, WORKERS as u64));
-    assert!(done >= granted - WORKERS as u64 && done < shards, "{done} of {shards}");
-    drop(process);
-    let stretch = Stretch::begin();
-    let process = Process::open(dir.path(), shards);
-    stretch.tell("shards loaded at a restart", shards);
-    assert_eq!(process.core.job("j1").expect("a job").tables.iter().map(|table| table.shards_done).sum::<u64>(), done);
 }

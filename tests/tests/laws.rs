@@ -58,6 +58,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap", &["client/cli/"]),
     ("terminal_size", &["client/cli/"]),
     ("tikv_jemallocator", &["client/cli/"]),
+    ("rustix", &["archive/src/repository/"]),
     ("anyhow", &["client/cli/"]),
     ("rusqlite", &["coordinator/src/journal"]),
     ("protox", &["proto/"]),

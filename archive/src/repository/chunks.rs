@@ -99,6 +99,7 @@ impl Repository {
         {
             let length = chunk.stored().len() as u64;
             self.confirm(&object, length).await?;
+            self.uncache(&object).await;
             return Ok(Some(stored(address, chunk, chunk.compression(), object, length, false, warnings)));
         }
         match self.compare(chunk, &object).await {

@@ -17,7 +17,7 @@ mod s3;
 
 use std::{fmt, sync::Arc};
 
-use object_store::ObjectStore;
+use object_store::{ObjectStore, local::LocalFileSystem};
 use ringvault_proto::{ids::BackupId, v1};
 
 pub use self::{location::Location, objects::OBJECT_BYTES_MAX};
@@ -31,6 +31,8 @@ use crate::{
 #[derive(Clone)]
 pub struct Repository {
     store: Arc<dyn ObjectStore>,
+    /// The same store, where it is a directory.
+    directory: Option<Arc<LocalFileSystem>>,
     location: Arc<Location>,
     id: Arc<str>,
 }

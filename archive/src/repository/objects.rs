@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::{ObjectStoreExt, PutMode, PutPayload, path::Path};
 
-use super::{Put, Repository, failure};
+use super::{Put, Repository, blocking, failure};
 use crate::error::{Error, Result};
 
 /// Longest object that [`Repository::read`] reads, in bytes. Chunks and indexes are read by their recorded lengths.
@@ -74,6 +74,21 @@ impl Repository {
                 Err(e) => return Err(failure::of(&self.location, &format!("write {object}"), e)),
             }
         }
+    }
+
+    /// Takes what was just written out of the machine's page cache: nobody reads it soon, and the memory is a database's
+    /// where one runs beside. It is advice; where it can't be given, nothing is lost.
+    pub(super) async fn uncache(&self, object: &str) {
+        let (Some(directory), Ok(path)) = (&self.directory, path(object)) else { return };
+        let Ok(file) = directory.path_to_filesystem(&path) else { return };
+        let _ = blocking(move || {
+            #[cfg(target_os = "linux")]
+            if let Ok(file) = std::fs::File::open(file) {
+                let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+            }
+            Ok(())
+        })
+        .await;
     }
 
     /// Creates or replaces an object. Cancelled, the old or the new one is there, each as a whole.

@@ -83,7 +83,8 @@ impl Repository {
     #[must_use]
     pub fn in_memory() -> Self {
         let (store, marker) = (InMemory::new(), Marker::new());
-        let unopened = Self { store: Arc::new(store), location: Arc::new(Location::Memory), id: Arc::from("") };
+        let location = Arc::new(Location::Memory);
+        let unopened = Self { store: Arc::new(store), directory: None, location, id: Arc::from("") };
         let bytes = marker.to_json().expect("two plain members");
         let put = unopened.put_new(REPOSITORY_OBJECT, bytes.into()).now_or_never();
         put.expect("memory does not wait").expect("memory has no other writer");
@@ -91,11 +92,12 @@ impl Repository {
     }
 
     fn unopened(location: &Location) -> Result<Self> {
+        let mut directory = None;
         let store: Arc<dyn ObjectStore> = match location {
             Location::Directory(path) => {
                 let store = LocalFileSystem::new_with_prefix(path)
                     .map_err(|e| failure::of(location, "open the directory", e))?;
-                Arc::new(store.with_fsync(true))
+                directory.insert(Arc::new(store.with_fsync(true))).clone()
             }
             Location::S3 { bucket, prefix } => {
                 let variables = std::env::vars_os()
@@ -112,7 +114,7 @@ impl Repository {
             }
             Location::Memory => return Err(Error::invalid("a repository in memory has no address")),
         };
-        Ok(Self { store, location: Arc::new(location.clone()), id: Arc::from("") })
+        Ok(Self { store, directory, location: Arc::new(location.clone()), id: Arc::from("") })
     }
 
     fn opened(self, marker: &Marker) -> Self {

@@ -53,6 +53,15 @@ impl BenchTable {
         }
     }
 
+    /// Rows that make a page of about a MiB: larger ones are no faster where all share the cores, and slower where the client
+    /// has one of its own, since it waits for a whole page before it asks for the next.
+    pub fn page_rows(self) -> i32 {
+        match self {
+            Self::Ycsb => 1000,
+            Self::Mixed => 4000,
+        }
+    }
+
     /// Its regular columns.
     pub fn columns(self) -> Vec<String> {
         match self {

@@ -68,13 +68,13 @@ pub async fn run(yardstick: Yardstick, table: BenchTable, node: &str, keyspace: 
         let session = Arc::clone(&session);
         async move { Ok::<u64, anyhow::Error>(scan_selecting(&session, keyspace, table.name(), &what, how).await?.rows) }
     };
-    let spread =
-        |coordinator| RawScan { consistency: Consistency::One, coordinator, parallel: 6, ..RawScan::default() };
+    let pages = RawScan { page_rows: table.page_rows(), ..RawScan::default() };
+    let spread = |coordinator| RawScan { consistency: Consistency::One, coordinator, parallel: 6, ..pages };
     let rows = match yardstick {
-        Yardstick::Scan => scan("*".to_owned(), RawScan::default()).await?,
+        Yardstick::Scan => scan("*".to_owned(), pages).await?,
         Yardstick::ScanAny => scan("*".to_owned(), spread(Coordinator::Any)).await?,
         Yardstick::ScanOwner => scan("*".to_owned(), spread(Coordinator::Owner)).await?,
-        Yardstick::ScanTimes => scan(with_times(table), RawScan::default()).await?,
+        Yardstick::ScanTimes => scan(with_times(table), pages).await?,
         Yardstick::WriteSingle => write(&session, table, keyspace, rows, Writing::Single).await?,
         Yardstick::WriteBatched if rows > 0 => write(&session, table, keyspace, rows, Writing::Batched).await?,
         Yardstick::WriteBatched => bail!("rows to write: at least 1"),

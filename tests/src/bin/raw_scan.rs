@@ -1,13 +1,13 @@
-//! `raw_scan KEYSPACE TABLE HOST:PORT [PARALLEL [PAGE_ROWS]]`: how fast pages of a table come, decoding nothing.
+//! `raw_scan KEYSPACE TABLE HOST:PORT [PARALLEL [PAGE_ROWS [SELECTED]]]`: how fast pages of a table come, decoding nothing.
 #![allow(clippy::print_stdout)] // its answer
 
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use ringvault_tests::raw_scan::{RawScan, scan};
+use ringvault_tests::raw_scan::{RawScan, scan_selecting};
 use scylla::client::session_builder::SessionBuilder;
 
-const USAGE: &str = "usage: raw_scan KEYSPACE TABLE HOST:PORT [PARALLEL [PAGE_ROWS]]";
+const USAGE: &str = "usage: raw_scan KEYSPACE TABLE HOST:PORT [PARALLEL [PAGE_ROWS [SELECTED]]]";
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -21,7 +21,8 @@ async fn main() -> Result<()> {
         how.page_rows = page_rows.parse().context(USAGE)?;
     }
     let session = SessionBuilder::new().known_node(node).fetch_schema_metadata(false).build().await?;
-    let scanned = scan(&Arc::new(session), keyspace, table, how).await?;
+    let selected = more.get(2).map_or("*", String::as_str);
+    let scanned = scan_selecting(&Arc::new(session), keyspace, table, selected, how).await?;
     println!(
         "{} rows, {} bytes in {:.2} s: {:.0} rows/s",
         scanned.rows,
